@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# One non-recursive build; `make help` lists what there is. Everything lands in build/ (build/asan, build/tsan).
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+include mk/toolchain.mk
+include mk/sanitizers.mk
+include mk/quiet.mk
+include mk/bpf.mk
+include mk/rooms.mk
+include mk/tests.mk
+include mk/bench.mk
+include mk/install.mk
+
+.PHONY: all deps demo run check check-root test bench clean help
+
+all: deps $(B)/virgod $(B)/virgo-agent $(B)/virgo $(B)/libvirgo.so $(B)/libvirgo.a $(BPF_OBJECTS)
+
+deps:
+	@scripts/deps build
+
+demo: all
+	@scripts/deps demo
+	@scripts/demo $(B)
+
+# One node on this machine's loopback, in the foreground, without BPF.
+run: all
+	$(B)/virgod --listen 127.0.0.1
+
+clean:
+	rm -rf build
+
+help:
+	@printf '%s\n' \
+	'make all         build everything into build/ (installs what is missing first)' \
+	'make demo        three nodes and a client in network namespaces, on real input' \
+	'make run         one node on loopback' \
+	'make test        everything below, as root; ends with "N passed, N failed, N skipped"' \
+	'make check       unit, simulation, fuzz smoke, layout and house rules; no root needed' \
+	'make check-root  BPF, network namespaces, crash and upgrade tests; root' \
+	'make bench       measure against the limits and the peers; results in bench/results/' \
+	'make install     to DESTDIR/PREFIX (default /usr/local); make uninstall takes it away' \
+	'make deps clean help' \
+	'' \
+	'V=1 shows commands; ASAN=1 and TSAN=1 build with sanitizers into build/asan and build/tsan;' \
+	'CC CLANG BPFTOOL CFLAGS DESTDIR PREFIX are honoured.'

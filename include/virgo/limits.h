@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Every bound that more than one part of VIRGO must agree on, with its reason. */
+#ifndef VIRGO_LIMITS_H
+#define VIRGO_LIMITS_H
+
+/* The cluster. */
+#define VG_PARTITIONS 16384	    /* Redis Cluster's number of slots: cluster-aware clients can route themselves */
+#define VG_NODES_MAX 1024	    /* a node number fits the 12 bits it has in a handle, with room to spare */
+#define VG_NODE_NONE 0xffff	    /* "not a node": the source of a client's request */
+#define VG_HOPS_MAX 3		    /* a datagram is steered at most so often: a wrong table cannot make a loop */
+
+/* Ports: the original's, in one place. */
+#define VG_PORT_CPU 10000
+#define VG_PORT_EVENT 20000
+#define VG_PORT_MEM 30000
+#define VG_PORT_FILE 50000
+#define VG_PORT_QUEUE 60000
+#define VG_PORT_ANALYTICS 64000
+#define VG_PORT_ADMIN 9464
+
+/* Keys and values. */
+#define VG_KEY_MAX 65536	    /* bytes in a key */
+#define VG_VALUE_MAX 536870912	    /* bytes in a value: Redis's proto-max-bulk-len */
+#define VG_BODY_MAX (VG_VALUE_MAX + VG_KEY_MAX + 4096) /* of a binary message: a COMMAND holds a SET of the largest */
+#define VG_XDP_KEY_MAX 128	    /* longer keys go to the daemon; a multiple of 8 */
+#define VG_XDP_VALUE_MAX 1024	    /* longer values go to the daemon; a multiple of 64 */
+
+/* Datagrams: header, padded key and body fit an Ethernet frame of IPv6 and UDP. */
+#define VG_DATAGRAM_MAX 1432
+
+/* The index. */
+#define VG_BUCKET_SLOTS 8
+#define VG_CHAIN_XDP_MAX 3	    /* lines XDP follows in one bucket before it passes the request up */
+#define VG_CHAIN_MAX 32		    /* lines a bucket may have: past that keys were chosen to collide, and SET says so */
+
+/* Cells. */
+#define VG_CELL_ALIGN 16
+#define VG_CELL_MAX 4096	    /* header + key + value in one arena cell; what is larger lives in the heap tier */
+#define VG_SLAB_BYTES 65536	    /* a slab is carved into cells of one class */
+#define VG_SLAB_CLASSES_MAX 64
+
+/* XDP's share of a core, in answers a millisecond: work done in XDP is charged to no process, so it is bounded here. */
+#define VG_XDP_BUDGET_DEFAULT 4000
+
+/* The daemon's lease on the arena: past it XDP passes every request to the socket. */
+#define VG_LEASE_MS 500
+#define VG_LEASE_RENEW_MS 50
+
+/* A key this close to its deadline is decided by the daemon: the kernel's coarse clock lags by a tick (≤ 10 ms). */
+#define VG_EXPIRY_DOUBT_MS 12
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The pinned maps: the contract between the BPF programs, the agent and the daemon. docs/maps.md says who writes what.
+ *
+ * Pins live under <pin root>/v<VG_LAYOUT_VERSION>/. libbpf adopts a pinned map whose sizes match even if its fields
+ * moved, so every change of a layout below raises the version, which is part of the path.
+ */
+#ifndef VIRGO_MAPS_H
+#define VIRGO_MAPS_H
+
+#include "types.h"
+#include "limits.h"
+#include "reasons.h"
+#include "wire.h"
+
+#define VG_LAYOUT_VERSION 1
+#define VG_PIN_ROOT_DEFAULT "/sys/fs/bpf/virgo"
+
+/* Map names: the kernel keeps 15 characters. BPF declares and user space opens by the same token. */
+#define VG_MAP_ARENA vg_arena	      /* ARENA: struct vg_arena_header and what it describes */
+#define VG_MAP_CONFIG vg_config	      /* ARRAY[1], mmapable: struct vg_config; written by the daemon */
+#define VG_MAP_LOCAL vg_local	      /* ARRAY[1], mmapable: struct vg_local; written by the daemon, often */
+#define VG_MAP_PARTITION vg_partition  /* ARRAY[VG_PARTITIONS], mmapable: struct vg_partition_owner */
+#define VG_MAP_NODE vg_node	      /* ARRAY[VG_NODES_MAX], mmapable: struct vg_node; written by the daemon */
+#define VG_MAP_COUNTER vg_counter     /* PERCPU_ARRAY[VG_REASON_MAX]: struct vg_counter; written by BPF */
+#define VG_MAP_BUDGET vg_budget	      /* PERCPU_ARRAY[1]: struct vg_budget; written by BPF */
+
+#define VG_STRINGIFY_(x) #x
+#define VG_MAP_NAME(token) VG_STRINGIFY_(token)
+
+/* ---- the arena ------------------------------------------------------------------------------------------------ */
+
+/*
+ * Every process maps the arena at this address; its low 32 bits are zero, so an offset into the arena is also what
+ * BPF uses as an arena pointer. The map is as large as an arena can be; pages exist once the daemon has touched them.
+ */
+#define VG_ARENA_ADDRESS 0x551000000000ULL
+#define VG_ARENA_PAGES (1u << 20)
+#define VG_ARENA_MAGIC 0x4f475249564e5241ULL /* "ARNVIRGO" */
+
+/*
+ * First bytes of the arena. Geometry is written once, before `magic`; `index_control` moves while the table grows.
+ *
+ * The index is a linear-hashing table (W. Litwin, "Linear hashing: a new tool for file and table addressing", 1980):
+ * with level L and split s, a hash h lives in bucket b = h & (2^L - 1), or, if b < s, in h & (2^(L+1) - 1). Growing
+ * splits one bucket at a time, so nothing ever pauses. A reader that did not find its key reads index_control again:
+ * if it moved, the search is void.
+ */
+struct vg_arena_header {
+	__u64 magic;
+	__u32 layout_version;
+	__u32 size_pages;	  /* pages in use, from the start */
+	__u64 index_control;	  /* level << 32 | split */
+	__u32 index_offset;	  /* of bucket 0 */
+	__u32 index_buckets_max;  /* room for so many */
+	__u32 handles_offset;	  /* of handle slot 0 */
+	__u32 handles_max;
+	__u32 slabs_offset;	  /* of the first slab; VG_SLAB_BYTES aligned */
+	__u32 slabs_max;
+	__u64 instance;		  /* drawn at random when the arena was formatted */
+	__u64 reserved;
+};
+VG_ASSERT_SIZE(struct vg_arena_header, 64);
+VG_ASSERT_OFFSET(struct vg_arena_header, index_control, 16);
+VG_ASSERT_OFFSET(struct vg_arena_header, slabs_offset, 40);
+
+VG_INLINE __u32 vg_index_bucket(__u64 control, __u64 hash)
+{
+	__u32 mask = (1u << (control >> 32 & 31)) - 1;
+	__u32 bucket = (__u32)hash & mask;
+
+	return bucket < (__u32)control ? ((__u32)hash & (mask << 1 | 1)) : bucket;
+}
+
+/* A slot's tag: hash bits the bucket number does not use; never 0, which means the slot is empty. */
+VG_INLINE __u16 vg_index_tag(__u64 hash)
+{
+	return (__u16)(hash >> 48) | 1;
+}
+
+/*
+ * One line of the index. The first line of a bucket holds its sequence: writers make it odd with a compare-and-swap
+ * (it is their lock), change the bucket, its further lines and its items, and make it even; readers read it before
+ * and after and believe nothing if it was odd or moved. In further lines the sequence is unused. Cells and next are
+ * arena offsets; slot i is in use when tag[i] is not 0.
+ */
+struct vg_bucket {
+	__u32 sequence;
+	__u32 next;			/* arena offset of the bucket's next line, 0: none */
+	__u16 tag[VG_BUCKET_SLOTS];
+	__u32 cell[VG_BUCKET_SLOTS];	/* arena offset of a struct vg_item */
+	__u64 reserved;
+};
+VG_ASSERT_SIZE(struct vg_bucket, 64);
+VG_ASSERT_OFFSET(struct vg_bucket, tag, 8);
+VG_ASSERT_OFFSET(struct vg_bucket, cell, 24);
+
+/* Where the item's bytes are. */
+#define VG_ITEM_HEAP 0x01 /* the value (and, with HEAP_KEY, the key) is in the heap tier: the daemon's business */
+#define VG_ITEM_HEAP_KEY 0x02
+
+/*
+ * An item: header, key zero-padded to 8 bytes, value zero-padded to 8 bytes. In the heap tier (VG_ITEM_HEAP) the
+ * value's place is taken by the daemon's own reference.
+ */
+struct vg_item {
+	__u32 value_length;
+	__u16 key_length;   /* of an inline key */
+	__u8 flags;	    /* VG_ITEM_* */
+	__u8 slab_class;
+	__u32 expire_low;   /* deadline, Unix milliseconds, 48 bits; 0: never */
+	__u16 expire_high;
+	__u16 access_clock; /* last use, Unix seconds / 16; XDP and workers store it when it differs */
+};
+VG_ASSERT_SIZE(struct vg_item, 16);
+VG_ASSERT_OFFSET(struct vg_item, expire_low, 8);
+
+VG_INLINE __u64 vg_item_expire_ms(__u32 low, __u16 high)
+{
+	return (__u64)high << 32 | low;
+}
+
+VG_INLINE __u32 vg_item_value_offset(__u32 key_length)
+{
+	return (__u32)sizeof(struct vg_item) + VG_ALIGN_UP(key_length, 8u);
+}
+
+/*
+ * A handle: node << 52 | generation << 28 | slot. Slots are never used for anything else, so a made-up or old handle
+ * is an answer ("gone"), not a crash. Same sequence rule as a bucket. An allocation up to VG_CELL_MAX lives in a cell of
+ * the arena (its bytes start at `cell`); a larger or spread one has cell 0 and is the daemon's business.
+ */
+#define VG_HANDLE_SLOT_BITS 28
+#define VG_HANDLE_GENERATION_BITS 24
+
+struct vg_handle_slot {
+	__u32 sequence;
+	__u32 generation; /* of the living allocation; 24 bits, never 0 */
+	__u32 cell;	  /* arena offset, or 0: in the heap tier or spread over nodes */
+	__u32 length;	  /* bytes of the allocation; 0: the slot is free */
+	__u64 place;	  /* the daemon's: heap reference, or link of the free list */
+	__u32 flags;
+	__u32 reserved;
+};
+VG_ASSERT_SIZE(struct vg_handle_slot, 32);
+
+VG_INLINE __u64 vg_handle_make(__u32 node, __u32 generation, __u32 slot)
+{
+	return (__u64)node << (VG_HANDLE_SLOT_BITS + VG_HANDLE_GENERATION_BITS) |
+	       (__u64)generation << VG_HANDLE_SLOT_BITS | slot;
+}
+
+VG_INLINE __u32 vg_handle_node(__u64 handle)
+{
+	return (__u32)(handle >> (VG_HANDLE_SLOT_BITS + VG_HANDLE_GENERATION_BITS));
+}
+
+VG_INLINE __u32 vg_handle_generation(__u64 handle)
+{
+	return (__u32)(handle >> VG_HANDLE_SLOT_BITS) & ((1u << VG_HANDLE_GENERATION_BITS) - 1);
+}
+
+VG_INLINE __u32 vg_handle_slot_index(__u64 handle)
+{
+	return (__u32)handle & ((1u << VG_HANDLE_SLOT_BITS) - 1);
+}
+
+/* ---- what the daemon tells the programs ------------------------------------------------------------------------- */
+
+#define VG_CONFIG_KEYED 0x1  /* a cluster key is set: tags are checked */
+
+/* Cluster facts; the daemon writes them before it takes the lease. Key 0 of vg_config. */
+struct vg_config {
+	__u16 node;		 /* this node's number */
+	__u16 nodes;		 /* how many there are */
+	__u32 epoch;
+	__u32 flags;		 /* VG_CONFIG_* */
+	__u32 budget_per_ms;	 /* answers a CPU may give a millisecond; 0: VG_XDP_BUDGET_DEFAULT */
+	__be16 port_mem;	 /* UDP port of the memory pool, 0: off */
+	__be16 ports_other[7];	 /* UDP ports of the other services, 0-filled: stamped on departure, never answered */
+	__u64 cluster_key[2];	 /* SipHash key, with VG_CONFIG_KEYED */
+};
+VG_ASSERT_SIZE(struct vg_config, 48);
+VG_ASSERT_OFFSET(struct vg_config, port_mem, 16);
+VG_ASSERT_OFFSET(struct vg_config, cluster_key, 32);
+
+/* What moves while the daemon runs. Key 0 of vg_local; fields are written one by one, each atomically. */
+struct vg_local {
+	__u64 lease_until_ns;	 /* CLOCK_MONOTONIC; past it the arena is nobody's and XDP passes every request */
+	__u64 unix_offset_ns;	 /* CLOCK_REALTIME - CLOCK_MONOTONIC: makes deadlines comparable in XDP */
+	__u32 in_flight;	 /* the load stamp, host byte order */
+	__u32 service_ns;
+	__u32 run_queue_delay_ns;
+	__u16 memory_free_permille;
+	__u16 reserved;
+	__u64 reserved2[4];
+};
+VG_ASSERT_SIZE(struct vg_local, 64);
+
+/* Index of the array: partition. */
+struct vg_partition_owner {
+	__u16 node;    /* VG_NODE_NONE: nobody */
+	__u16 reserved;
+};
+VG_ASSERT_SIZE(struct vg_partition_owner, 4);
+
+#define VG_NODE_HAS_V4 0x1
+#define VG_NODE_HAS_V6 0x2
+#define VG_NODE_HAS_MAC 0x4 /* mac and ifindex are filled in: used where the FIB lookup has no neighbour */
+
+/* Index of the array: node number. */
+struct vg_node {
+	__u32 flags;	  /* VG_NODE_HAS_* */
+	__be32 address4;
+	__u8 address6[16];
+	__u8 mac[6];	  /* next hop towards the node */
+	__be16 port_mem;
+	__u32 ifindex;
+	__u32 reserved;
+};
+VG_ASSERT_SIZE(struct vg_node, 40);
+
+/* ---- what the programs tell the world ---------------------------------------------------------------------------- */
+
+struct vg_counter {
+	__u64 packets;
+	__u64 bytes;
+};
+VG_ASSERT_SIZE(struct vg_counter, 16);
+
+struct vg_budget {
+	__u64 tick_ns;	 /* the coarse clock when tokens were last added */
+	__u64 tokens;	 /* answers left */
+};
+VG_ASSERT_SIZE(struct vg_budget, 16);
+
+#endif

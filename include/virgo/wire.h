@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * VIRGO binary: the message that libvirgo, nodes and XDP exchange, one to a UDP datagram, framed back to back on TCP.
+ *
+ *   header (80 bytes) | key, zero-padded to 8 bytes | body | padding (datagrams only)
+ *
+ * All integers are big-endian. A request is padded so that its answer fits: an answer is never longer than the
+ * datagram it answers, unless the source has proved itself (a valid tag, or TCP). The answer to a datagram has no key;
+ * its body starts right behind the header.
+ *
+ * The tag is SipHash-2-4 under the cluster key over the header, with `hops` and `tag` taken as zero, and the padded key.
+ * It covers the load stamp, so a stamp is believed only from a node that holds the key; whoever rewrites the stamp
+ * (tc_egress) renews the tag.
+ */
+#ifndef VIRGO_WIRE_H
+#define VIRGO_WIRE_H
+
+#include "types.h"
+#include "limits.h"
+
+#define VG_WIRE_MAGIC 0x5647 /* "VG" */
+#define VG_WIRE_VERSION 1
+
+/* X(name, number, text) — numbers are the protocol: never reused. */
+#define VG_OPCODES(X)                                                                     \
+	X(PING, 1, "ping")            /* answer: the same, with a load stamp */           \
+	X(GET, 2, "get")              /* key → body: value */                             \
+	X(SET, 3, "set")              /* key, body: value; argument: expire_ms or 0 */    \
+	X(DEL, 4, "del")              /* key */                                           \
+	X(HANDLE_GET, 5, "handle-get")    /* ident: handle; argument: range → body */     \
+	X(HANDLE_SET, 6, "handle-set")    /* ident: handle; argument: range; body: data */ \
+	X(HANDLE_ALLOC, 7, "handle-alloc") /* argument: bytes → ident: handle */          \
+	X(HANDLE_FREE, 8, "handle-free")  /* ident: handle */                             \
+	X(COMMAND, 9, "command")      /* body: one RESP command → body: its RESP reply */ \
+	X(STATUS, 10, "status")       /* → body: this node's state as JSON (TCP only) */  \
+	X(TOPOLOGY, 11, "topology")   /* → body: nodes and epoch as JSON (TCP only) */
+
+enum vg_opcode {
+#define X(name, number, text) VG_OP_##name = number,
+	VG_OPCODES(X)
+#undef X
+	VG_OP_MAX
+};
+
+/* What a reply says. X(name, number, text) */
+#define VG_STATUSES(X)                                                          \
+	X(OK, 0, "ok")                                                          \
+	X(NOT_FOUND, 1, "no such key")                                          \
+	X(GONE, 2, "the handle is gone: freed, or of another life of the node") \
+	X(BAD_REQUEST, 3, "malformed request")                                  \
+	X(UNSUPPORTED, 4, "unknown version or operation")                       \
+	X(TOO_BIG, 5, "the answer does not fit the request: pad it or use TCP") \
+	X(NO_MEMORY, 6, "out of memory")                                        \
+	X(UNAUTHORIZED, 7, "missing or wrong tag or password")                  \
+	X(WRONG_NODE, 8, "this node does not own the key")                      \
+	X(UNREACHABLE, 9, "the node that owns the key does not answer")         \
+	X(BUSY, 10, "too many requests at once: try again")                     \
+	X(REPLAYED, 11, "a request older than the window of its client")        \
+	X(RANGE, 12, "outside the allocation")                                  \
+	X(CONDITION, 13, "the condition was not met")                           \
+	X(INTERNAL, 14, "internal error")
+
+enum vg_status {
+#define X(name, number, text) VG_STATUS_##name = number,
+	VG_STATUSES(X)
+#undef X
+	VG_STATUS_MAX
+};
+
+/* vg_wire_header.flags: covered by the tag. */
+#define VG_FLAG_REPLY 0x0001	   /* an answer: never answered */
+#define VG_FLAG_TAGGED 0x0002	   /* the tag field is filled in */
+#define VG_FLAG_FORWARDED 0x0004   /* from a node on behalf of a client: answer here, never forward again */
+#define VG_FLAG_IF_ABSENT 0x0008   /* SET: only if the key does not exist */
+#define VG_FLAG_IF_PRESENT 0x0010  /* SET: only if it does */
+#define VG_FLAG_KEEP_TTL 0x0020	   /* SET: keep the deadline */
+#define VG_FLAG_TEXT 0x0040	   /* reply: the body is an error text, not a value */
+#define VG_FLAGS_KNOWN 0x007f
+
+/* How busy a node is; every reply carries it, so each answer is also a load probe. All big-endian. */
+struct vg_load_stamp {
+	__be32 in_flight;	     /* requests received and not yet answered */
+	__be32 service_ns;	     /* smoothed service time, nanoseconds */
+	__be32 run_queue_delay_ns;   /* smoothed wait of a runnable thread for a CPU, nanoseconds; 0: not measured */
+	__be16 memory_free_permille; /* free share of the memory pool */
+	__be16 reserved;	     /* zero */
+};
+VG_ASSERT_SIZE(struct vg_load_stamp, 16);
+
+struct vg_wire_header {
+	__be16 magic;
+	__u8 version;
+	__u8 opcode;	       /* enum vg_opcode */
+	__be16 flags;	       /* VG_FLAG_* */
+	__u8 hops;	       /* times steered; not covered by the tag */
+	__u8 status;	       /* enum vg_status; zero in a request */
+	__be64 client;	       /* who asks: drawn at random by the client, names it over address changes */
+	__be64 sequence;       /* the client's own count: (client, sequence) names the request */
+	__be16 source_node;    /* the node that sent this message, VG_NODE_NONE for a client */
+	__be16 partition;      /* the key's partition; 0 where there is no key */
+	__be32 epoch;	       /* cluster epoch the sender routed with; 0: it does not know one */
+	__be64 ident;	       /* hash of the key (vg_hash64), or the handle */
+	__be32 key_length;     /* bytes, without padding */
+	__be32 body_length;    /* bytes */
+	__be64 argument;       /* SET: expire_ms. HANDLE_GET, HANDLE_SET: offset << 32 | length. HANDLE_ALLOC: bytes */
+	struct vg_load_stamp load;
+	__be64 tag;
+};
+VG_ASSERT_SIZE(struct vg_wire_header, 80);
+VG_ASSERT_OFFSET(struct vg_wire_header, client, 8);
+VG_ASSERT_OFFSET(struct vg_wire_header, ident, 32);
+VG_ASSERT_OFFSET(struct vg_wire_header, body_length, 44);
+VG_ASSERT_OFFSET(struct vg_wire_header, argument, 48);
+VG_ASSERT_OFFSET(struct vg_wire_header, load, 56);
+VG_ASSERT_OFFSET(struct vg_wire_header, tag, 72);
+
+#endif

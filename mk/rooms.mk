@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Each folder of src/ is a static library (a room); programs are lists of rooms.
+
+room_sources = $(sort $(wildcard $(addsuffix /*.c,$(1))))
+room_objects = $(patsubst %.c,$(B)/obj/%.o,$(call room_sources,$(1)))
+
+# What may use an interface is the include law's business (scripts/check-includes); here is only what is linked.
+BASE := $(call room_objects,src/base)
+SIM := $(B)/obj/src/uring/sim.o
+URING_COMMON := $(filter %/conn.o %/conn_%.o %/listen.o,$(call room_objects,src/uring))
+URING := $(filter-out $(SIM),$(call room_objects,src/uring))
+PROTO := $(call room_objects,src/proto)
+POOL := $(call room_objects,src/pool)
+SVC := $(call room_objects,$(sort $(dir $(wildcard src/svc/*/*.c))) src/svc)
+NODE := $(call room_objects,src/node)
+CLIENT := $(call room_objects,src/client)
+CLI := $(call room_objects,src/cli)
+DAEMON := $(call room_objects,src/daemon)
+LOADER := $(call room_objects,loader)
+
+DAEMON_LIBS := -luring -lbpf -linih -lsystemd -ljansson -lpthread -lm
+LOADER_LIBS := -lxdp -lbpf -lcap -lmicrohttpd -ljansson -lsystemd -lpthread
+CLI_LIBS := -ljansson -lpthread -lm
+
+OBJECTS = $(BASE) $(SIM) $(URING) $(PROTO) $(POOL) $(SVC) $(NODE) $(CLIENT) $(CLI) $(DAEMON) $(LOADER)
+
+$(B)/obj/%.o: %.c | deps
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(SANITIZE) $(CFLAGS) $(CPPFLAGS) $(EXTRA_CFLAGS) -MMD -MP -c $< -o $@
+
+$(LOADER): EXTRA_CFLAGS = -I$(B)/skel
+$(LOADER): | $(BPF_SKELETONS)
+$(CLIENT): EXTRA_CFLAGS = -fvisibility=hidden
+
+define link
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1)
+endef
+
+$(B)/virgod: $(DAEMON) $(NODE) $(SVC) $(POOL) $(PROTO) $(URING) $(BASE)
+	$(call link,$(DAEMON_LIBS))
+
+$(B)/virgo-agent: $(LOADER) $(BASE)
+	$(call link,$(LOADER_LIBS))
+
+$(B)/libvirgo.a: $(CLIENT) $(BASE)
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+SO_MAJOR := $(firstword $(subst ., ,$(VERSION)))
+$(B)/libvirgo.so: $(CLIENT) $(BASE) src/client/libvirgo.map
+	$(call say,LD,$@)
+	@grep -q 'VIRGO_$(SO_MAJOR)\.' src/client/libvirgo.map || \
+		{ echo 'libvirgo.map and VERSION disagree' >&2; exit 1; }
+	$(Q)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libvirgo.so.$(SO_MAJOR) \
+		-Wl,--version-script=src/client/libvirgo.map -o $@ $(filter %.o,$^) -lpthread
+	@ln -sf libvirgo.so $(B)/libvirgo.so.$(SO_MAJOR)
+
+# The command line uses the public API only; it carries its own copy so that it runs from anywhere.
+$(B)/virgo: $(CLI) $(B)/libvirgo.a
+	$(call link,$(CLI_LIBS))
+
+-include $(OBJECTS:.o=.d)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Tests print TAP (cmocka's, or a script's own); tests/run adds them up and prints the last line.
+#
+#   tests/unit/test_*.c   cmocka, mirrors src/; no root
+#   tests/sim/test_*.c    the same, linked with sim.c in place of io_uring
+#   tests/bpf/test_*.c    BPF_PROG_RUN, verifier budgets, layouts, the race of readers and writers; root
+#   tests/fuzz/fuzz_*.c   libFuzzer targets, smoke-run over their corpus and for a few seconds
+#   tests/netns/test_*.sh whole nodes in network namespaces; root
+
+UNIT_TESTS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/unit/test_*.c)))
+SIM_TESTS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/sim/test_*.c)))
+BPF_TESTS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/bpf/test_*.c)))
+FUZZERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+NETNS_TESTS := $(sort $(wildcard tests/netns/test_*.sh))
+HELPERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/netns/*.c)))
+
+TEST_ROOMS := $(CLIENT) $(NODE) $(SVC) $(POOL) $(PROTO)
+TEST_OBJECT_DIRS := tests/unit tests/sim tests/bpf tests/netns tests/fuzz
+
+$(UNIT_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(URING) $(BASE)
+	$(call link,-lcmocka $(DAEMON_LIBS))
+
+$(SIM_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(SIM) $(URING_COMMON) $(BASE)
+	$(call link,-lcmocka $(DAEMON_LIBS))
+
+BPF_TEST_COMMON := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tests/bpf/test_*.c),$(wildcard tests/bpf/*.c)))
+$(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): EXTRA_CFLAGS = -I$(B)/skel
+$(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): | $(BPF_SKELETONS)
+$(BPF_TESTS): $(B)/%: $(B)/obj/%.o $(BPF_TEST_COMMON) $(TEST_ROOMS) $(URING) $(BASE)
+	$(call link,-lcmocka $(DAEMON_LIBS))
+
+# Helpers of the namespace tests (a hiredis client, load generators) are ordinary clients of the public API.
+$(HELPERS): $(B)/%: $(B)/obj/%.o $(B)/libvirgo.a
+	$(call link,-lhiredis $(CLI_LIBS))
+
+FUZZ_CFLAGS := $(filter-out -Werror,$(BASE_CFLAGS)) -g -O1 -fsanitize=fuzzer,address,undefined
+FUZZ_ROOMS := $(call room_sources,src/base src/proto src/pool src/svc src/svc/mem)
+$(FUZZERS): $(B)/%: %.c $(FUZZ_ROOMS) $(wildcard include/virgo/*.h src/*/*.h src/svc/*/*.h)
+	$(call say,FUZZ,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_ROOMS) -linih -lsystemd -ljansson -lpthread -lm
+
+.PHONY: check check-root test test-programs test-deps
+test-deps:
+	@scripts/deps test
+
+check: test-deps
+	@$(MAKE) --no-print-directory check-programs
+	@tests/run $(B) house unit sim fuzz
+
+check-root: test-deps
+	@$(MAKE) --no-print-directory root-programs
+	@tests/run $(B) bpf netns
+
+test: test-deps
+	@$(MAKE) --no-print-directory check-programs root-programs
+	@tests/run $(B) house unit sim fuzz bpf netns
+
+.PHONY: check-programs root-programs
+check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)
+root-programs: all $(BPF_TESTS) $(HELPERS)
+
+-include $(patsubst %.c,$(B)/obj/%.d,$(wildcard $(addsuffix /*.c,$(TEST_OBJECT_DIRS))))

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What a service is, and everything it may ask of the node it runs in. src/node implements the functions declared
+ * here; a unit test may supply its own.
+ *
+ * A service instance belongs to one worker and runs on that worker's thread only. It is handed input, appends answers
+ * to the session's output, and never blocks: what needs another node or time is asked with a callback, and the session
+ * is paused meanwhile, which keeps the answers of a pipeline in order.
+ */
+#ifndef VG_SVC_H
+#define VG_SVC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/out.h"
+#include "pool/store.h"
+#include "uring/io.h"
+#include "virgo/wire.h"
+
+/* ---- figures ---------------------------------------------------------------------------------------------------- */
+
+/* Why a request was refused; counted per worker, shown by INFO and `virgo status`. X(name, text) */
+#define VG_REFUSALS(X)                                              \
+	X(MALFORMED, "malformed")                                   \
+	X(BAD_VERSION, "binary of another version")                 \
+	X(BAD_OPCODE, "unknown operation")                          \
+	X(UNKNOWN_COMMAND, "unknown command")                       \
+	X(TOO_LONG, "over a limit of length")                       \
+	X(UNAUTHORIZED, "no or wrong password or tag")              \
+	X(REPLAYED, "older than its client's window")               \
+	X(DUPLICATE, "asked again: answered from memory")           \
+	X(WRONG_NODE, "key of another node")                        \
+	X(NO_MEMORY, "out of memory")                               \
+	X(BUSY, "a table was full")                                 \
+	X(UNREACHABLE, "the owner did not answer")                  \
+	X(REFLECTION, "answer larger than an unproven request")     \
+	X(TRUNCATED, "datagram cut off")                            \
+	X(SLOW_CLIENT, "a client that did not read its answers")    \
+	X(HTTP, "HTTP on a pool port")
+
+enum vg_refusal {
+#define X(name, text) VG_REFUSAL_##name,
+	VG_REFUSALS(X)
+#undef X
+	VG_REFUSAL_MAX
+};
+const char *vg_refusal_text(enum vg_refusal refusal);
+
+#define VG_LATENCY_BUCKETS 64 /* two a power of two, from 1 ns: bucket 2n + (second half) */
+
+/* One writer (the worker), relaxed readers. */
+struct vg_stats {
+	__u64 connections_accepted, connections_open;
+	__u64 requests_stream, requests_datagram;
+	__u64 hits, misses;
+	__u64 bytes_in, bytes_out;
+	__u64 forwarded;	    /* asked of another node */
+	__u64 in_flight;	    /* received and not yet answered */
+	__u64 service_ns_smoothed;  /* EWMA, 1/64 */
+	__u64 refused[VG_REFUSAL_MAX];
+	__u64 latency[VG_LATENCY_BUCKETS]; /* service times of batches, per request */
+} __attribute__((aligned(64)));
+
+/* ---- the cluster ------------------------------------------------------------------------------------------------- */
+
+struct vg_cluster; /* topology; the same for all workers, read-only between reloads */
+__u16 vg_cluster_self(const struct vg_cluster *cluster);
+__u16 vg_cluster_nodes(const struct vg_cluster *cluster);
+__u32 vg_cluster_epoch(const struct vg_cluster *cluster);
+__u16 vg_cluster_owner(const struct vg_cluster *cluster, __u16 partition); /* VG_NODE_NONE: nobody */
+/* "address:port" of the node's memory pool, or NULL. */
+const char *vg_cluster_address(const struct vg_cluster *cluster, __u16 node);
+/* NULL, or the cluster key. */
+const __u64 *vg_cluster_key(const struct vg_cluster *cluster);
+
+/* A request to another node over this worker's link to it. Everything is copied before the call returns. */
+struct vg_peer_request {
+	__u8 opcode;
+	__u16 flags;	/* VG_FLAG_FORWARDED and TAGGED are added */
+	__u16 partition;
+	__u64 ident, argument;
+	const void *key;
+	__u32 key_length;
+	const struct iovec *body;
+	int body_count;
+};
+struct vg_peer_reply {
+	int error;	/* 0, or -EHOSTUNREACH, -ETIMEDOUT, -ENOBUFS: then nothing else is filled in */
+	__u8 status;	/* enum vg_status */
+	__u16 flags;
+	__u64 ident, argument;
+	const void *body; /* valid during the call */
+	__u32 body_length;
+};
+typedef void (*vg_peer_fn)(void *context, const struct vg_peer_reply *reply);
+struct vg_peers; /* links of one worker */
+/* Answers of one node come in the order they were asked. fn is always called once, later, on this thread; never from inside. */
+void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_request *request, vg_peer_fn fn, void *context);
+/* The least loaded of two other nodes drawn at random (power of two choices on the last load stamps); self if alone. */
+__u16 vg_peers_pick(struct vg_peers *peers);
+
+/* ---- the worker a service instance lives in ------------------------------------------------------------------------- */
+
+struct vg_settings { /* what services may read of the configuration; reloads swap the pointer */
+	char password[256];	  /* RESP AUTH and requirepass; empty: none */
+	__u64 maxmemory;	  /* heap tier */
+	__u64 chunk_bytes;	  /* handle allocations larger than this are spread over nodes */
+	__u64 value_bytes_max;
+	__u32 idle_timeout_s;	  /* RESP client idle timeout, 0: never */
+	const char *config_file;  /* or NULL */
+	__u16 port_mem;
+	char mem_eviction[24];	  /* maxmemory-policy as CONFIG GET says it: "noeviction" */
+};
+
+struct vg_env {
+	__u32 worker, workers;
+	const struct vg_clock *clock;
+	struct vg_store *store;
+	struct vg_io *io;
+	struct vg_cluster *cluster;
+	struct vg_peers *peers;
+	struct vg_stats *stats;
+	const struct vg_settings *settings;
+	const struct vg_mem *mem;	/* memory of request size: the heap tier */
+	struct vg_out_pool *chunks;
+	__u64 random_state;
+	void *node;			/* src/node's own */
+};
+
+__u64 vg_env_random(struct vg_env *env); /* not for secrets */
+void vg_env_stats_sum(const struct vg_env *env, struct vg_stats *ret_sum); /* over all workers */
+__u64 vg_env_uptime_s(const struct vg_env *env);
+/* Run fn on this worker after delay_ns. */
+int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), void *context);
+/* This node's state as JSON text, into `out`: what the STATUS operation and `virgo status` show. */
+void vg_env_status_json(struct vg_env *env, struct vg_out *out);
+void vg_env_topology_json(struct vg_env *env, struct vg_out *out);
+
+static inline void vg_refuse(struct vg_env *env, enum vg_refusal refusal)
+{
+	env->stats->refused[refusal]++;
+}
+
+/* ---- sessions: one stream connection as a service sees it ------------------------------------------------------------ */
+
+enum vg_protocol {
+	VG_PROTOCOL_UNKNOWN = 0, /* no byte yet, or not enough to tell */
+	VG_PROTOCOL_BINARY,
+	VG_PROTOCOL_RESP,	 /* arrays and inline commands */
+	VG_PROTOCOL_TEXT,	 /* the original's grammar */
+	VG_PROTOCOL_MEMCACHE,
+	VG_PROTOCOL_HTTP,	 /* refused with a pointer to the admin port */
+};
+
+#define VG_SESSION_NAME_MAX 64
+
+struct vg_session {
+	struct vg_env *env;
+	struct vg_out *out;	  /* answers go here; flushed at the end of the turn */
+	enum vg_protocol protocol;
+	__u64 id;		  /* unique on this node */
+	__u64 created_ns, used_ns;/* CLOCK_MONOTONIC */
+	char peer[64];		  /* "address:port" */
+	char local[64];
+	bool authenticated;	  /* password given, or none needed */
+	bool finish;		  /* set by the service: close after the answers so far */
+	bool paused;
+	__u64 input_wanted;	  /* see conn.h; set by input() when it needs more */
+	char name[VG_SESSION_NAME_MAX];	/* CLIENT SETNAME; changed through vg_session_set */
+	char library[VG_SESSION_NAME_MAX], library_version[VG_SESSION_NAME_MAX];
+	char last_command[24];
+	__u64 requests;
+	/* The service's own state; zeroed when the session opens. */
+	union {
+		__u64 words[8];
+		void *pointer;
+	} state;
+};
+
+/* Input is not handed over while paused; resume after the answer was appended to session->out (it flushes too). */
+void vg_session_pause(struct vg_session *session);
+void vg_session_resume(struct vg_session *session);
+/*
+ * A late answer must not meet a session that has gone and whose slot lives again: keep a reference instead of a
+ * pointer, and look it up (NULL: gone) when the answer comes.
+ */
+struct vg_session_ref {
+	__u32 slot, generation;
+};
+struct vg_session_ref vg_session_ref(const struct vg_session *session);
+struct vg_session *vg_session_find(struct vg_env *env, struct vg_session_ref ref);
+
+/* All sessions of all workers: a snapshot of each, under a lock. For CLIENT LIST and KILL. */
+void vg_sessions_each(struct vg_env *env, void (*fn)(void *context, const struct vg_session *session), void *context);
+bool vg_session_kill(struct vg_env *env, __u64 id); /* closed soon, on its own worker */
+
+/* ---- services ------------------------------------------------------------------------------------------------------- */
+
+struct vg_datagram {
+	const struct vg_wire_header *header; /* checked by vg_wire_check, lengths within the datagram */
+	const __u8 *key, *body;
+	size_t length;			     /* of the whole datagram: an unproven source gets no longer answer */
+	bool proven;			     /* its tag is right */
+	int fd;				     /* answer from here */
+	const struct sockaddr *peer;
+	socklen_t peer_length;
+};
+
+struct vg_service {
+	const char *name;	/* "mem": also the name of its --mem-port flag */
+	__u16 port;		/* default */
+	int (*init)(struct vg_env *env);	/* once a worker */
+	void (*deinit)(struct vg_env *env);
+	/*
+	 * Take input of a session whose protocol is known. Returns bytes taken (0: needs more, says how many in
+	 * session->input_wanted), or a negative errno: the framing is lost, close after the answers so far.
+	 */
+	ssize_t (*input)(struct vg_session *session, const __u8 *data, size_t length);
+	void (*closed)(struct vg_session *session); /* optional */
+	void (*datagram)(struct vg_env *env, const struct vg_datagram *datagram);
+};
+
+extern const struct vg_service vg_service_mem;
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A stream connection: what arrived is handed to its user as contiguous bytes, what the user appends to `out` is sent,
+ * one send in flight at a time. One thread. Built on io.h alone, so the simulator runs it too.
+ *
+ * Input: `on_input` gets all bytes not yet consumed and returns how many it took (0: it needs more; it may say how many
+ * in conn->input_wanted). The rest is kept in an assembly buffer that grows up to input_max bytes from `mem`; past that
+ * the connection is closed with reason -EMSGSIZE.
+ *
+ * Back pressure: while more than VG_CONN_OUT_HIGH bytes wait to be sent, or the user has called vg_conn_pause, nothing
+ * is handed over; what arrives meanwhile is kept up to VG_CONN_HELD_MAX, then receiving is cancelled until there is room.
+ */
+#ifndef VG_URING_CONN_H
+#define VG_URING_CONN_H
+
+#include "base/mem.h"
+#include "base/out.h"
+#include "uring/io.h"
+
+#define VG_CONN_OUT_HIGH (1u << 20)
+#define VG_CONN_HELD_MAX (256u << 10)
+
+struct vg_conn;
+
+struct vg_conn_user {
+	/* Bytes taken, ≤ length; a negative errno closes the connection (after what is in `out` has been sent). */
+	ssize_t (*on_input)(struct vg_conn *conn, const __u8 *data, size_t length);
+	/* The connection is gone: reason 0 (peer closed) or a negative errno. The last call; the slot is free after it. */
+	void (*on_close)(struct vg_conn *conn, int reason);
+	/* Optional: called when `out` has drained below VG_CONN_OUT_HIGH again. */
+	void (*on_drain)(struct vg_conn *conn);
+};
+
+struct vg_conn {
+	struct vg_out out;
+	void *session;		/* the user's */
+	__u64 input_wanted;	/* set by on_input: contiguous bytes the next message needs in all; 0: not known */
+	__u64 input_max;	/* bound on a single message */
+	struct sockaddr_storage peer;
+	/* private to conn.c below */
+	struct vg_conn_pool *pool;
+	const struct vg_conn_user *user;
+	int fd;
+	vg_io_op recv_op, send_op;
+	__u8 *held;		/* assembly buffer */
+	size_t held_length, held_capacity, held_at;
+	size_t sending;		/* bytes of the send in flight */
+	bool paused, closing, closed, peer_closed, in_callback, send_wanted;
+	int close_reason;
+	__u32 generation;
+	struct vg_conn *next;	/* free list, or list of connections to flush */
+};
+
+struct vg_conn_pool;
+
+/* `connections` slots, one pool a worker. */
+int vg_conn_pool_new(struct vg_conn_pool **ret_pool, struct vg_io *io, const struct vg_mem *mem,
+		     struct vg_out_pool *chunks, __u32 connections);
+void vg_conn_pool_free(struct vg_conn_pool *pool);
+__u32 vg_conn_pool_used(const struct vg_conn_pool *pool);
+/* Every open connection, in no order; the callback may close it. */
+void vg_conn_pool_each(struct vg_conn_pool *pool, void (*fn)(struct vg_conn *conn, void *context), void *context);
+
+/* Take over a connected descriptor and start receiving. -EBUSY when all slots are in use (the descriptor is closed). */
+int vg_conn_open(struct vg_conn_pool *pool, int fd, const struct vg_conn_user *user, void *session,
+		 struct vg_conn **ret_conn);
+/* Queue what is in `out` for sending. Cheap; the pool sends once at vg_conn_pool_flush, the end of a loop turn. */
+void vg_conn_flush(struct vg_conn *conn);
+void vg_conn_pool_flush(struct vg_conn_pool *pool);
+/* Stop and resume handing over input (an answer is being made elsewhere). Resume hands over what was kept, at the next flush. */
+void vg_conn_pause(struct vg_conn *conn);
+void vg_conn_resume(struct vg_conn *conn);
+/* Close when everything in `out` has been sent. */
+void vg_conn_finish(struct vg_conn *conn);
+/* Close now. on_close follows from vg_conn_pool_flush, not from inside this call. */
+void vg_conn_abort(struct vg_conn *conn, int reason);
+
+#endif

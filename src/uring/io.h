@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Asynchronous I/O as services and nodes see it: submit an operation, get its completions as calls. Two
+ * implementations with the same symbols: ring.c & co (io_uring) in the daemon, sim.c (seeded, deterministic, with
+ * faults) in tests; a program links one of them.
+ *
+ * One vg_io belongs to one thread: every call is from it, every completion arrives on it, from inside vg_io_run and
+ * never from inside a submitting call. An operation is named by a vg_io_op: slot and generation, never a pointer, so
+ * a completion that comes late for a recycled slot is recognised, counted and dropped.
+ *
+ * Submitting calls return 0 and fill *ret_op (may be NULL), or -EBUSY when all operation slots are in use: the caller
+ * sheds load. Descriptors passed in stay the caller's unless it says otherwise.
+ */
+#ifndef VG_URING_IO_H
+#define VG_URING_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "virgo/types.h"
+
+struct vg_io;
+typedef __u64 vg_io_op; /* 0: none */
+
+struct vg_io_config {
+	unsigned int entries;	     /* submission queue; the completion queue is four times as large, at least */
+	unsigned int operations;     /* operation slots */
+	unsigned int stream_buffers; /* provided buffers for stream receives: a power of two */
+	unsigned int stream_buffer_bytes;
+	unsigned int datagram_buffers; /* the same for datagrams: payload, address and control data */
+	unsigned int datagram_bytes;   /* largest payload */
+	__u64 seed;		     /* sim.c only */
+};
+
+/* One completion. `result` is 0 or a count, or a negative errno. */
+struct vg_io_event {
+	int result;
+	bool more;		      /* a multishot operation goes on; false: it has ended, whatever the result */
+	const void *data;	      /* received bytes (result of them); valid during the call only */
+	const struct sockaddr *peer;  /* datagrams: who sent it */
+	socklen_t peer_length;
+	bool truncated;		      /* datagrams: longer than datagram_bytes */
+};
+
+typedef void (*vg_io_fn)(void *owner, const struct vg_io_event *event);
+
+/* 0, -ENOMEM, -ENOSYS and what io_uring_setup says. *ret_io is written only on success. */
+int vg_io_new(struct vg_io **ret_io, const struct vg_io_config *config);
+void vg_io_free(struct vg_io *io); /* cancels what is in flight, without completions; accepts NULL */
+
+/* Accept connections until cancelled; result: a new descriptor (close-on-exec), the callee's. */
+int vg_io_accept(struct vg_io *io, int fd, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+/*
+ * Receive until cancelled, each completion with one filled buffer; result 0 with data NULL: the peer has closed.
+ * When buffers run out the operation ends with -ENOBUFS and more = false; vg_io re-arms it by itself as soon as
+ * buffers are back, so a caller sees -ENOBUFS never. Any other end without `more`: the caller re-arms or closes.
+ */
+int vg_io_recv(struct vg_io *io, int fd, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+/* The same for datagrams; several sources, one descriptor. */
+int vg_io_recvmsg(struct vg_io *io, int fd, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+/* Send; may complete short. The vectors are copied, the bytes they name must stay until the completion. ≤ VG_IO_VECTORS. */
+#define VG_IO_VECTORS 16
+int vg_io_send(struct vg_io *io, int fd, const struct iovec *vectors, int count, vg_io_fn fn, void *owner,
+	       vg_io_op *ret_op);
+/*
+ * Send one datagram from a copy that vg_io owns (≤ datagram_bytes); nothing is reported back: a datagram may be lost.
+ * -EBUSY when too many are in flight: it is lost too, and counted.
+ */
+int vg_io_sendto(struct vg_io *io, int fd, const void *data, size_t bytes, const struct sockaddr *peer,
+		 socklen_t peer_length);
+int vg_io_connect(struct vg_io *io, int fd, const struct sockaddr *peer, socklen_t peer_length, vg_io_fn fn,
+		  void *owner, vg_io_op *ret_op);
+/* Once after `delay_ns`; result -ETIME is translated to 0. */
+int vg_io_timeout(struct vg_io *io, __u64 delay_ns, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+/* Wake another thread's vg_io_run; from any thread that holds the pointer. Coalesced. */
+void vg_io_wake(struct vg_io *io);
+void vg_io_on_wake(struct vg_io *io, vg_io_fn fn, void *owner);
+
+/* The operation's owner hears nothing of it from now on; the kernel's answer to the cancel is swallowed. */
+void vg_io_cancel(struct vg_io *io, vg_io_op op);
+void vg_io_close(struct vg_io *io, int fd);
+
+/*
+ * One turn: submit everything queued in one system call, wait for at least one completion if `wait`, deliver what has
+ * arrived (one batch). Returns the number delivered, or a negative errno that ends the worker.
+ */
+int vg_io_run(struct vg_io *io, bool wait);
+
+/* What went by, for status and tests. Owner thread. */
+struct vg_io_stats {
+	__u64 turns, submitted, completions;
+	__u64 no_buffers;	 /* receives that ended for lack of buffers and were re-armed */
+	__u64 stale;		 /* completions for recycled slots, dropped */
+	__u64 overflows;	 /* completion queue overflows the kernel reported */
+	__u64 datagrams_lost;	 /* sendto without room */
+};
+const struct vg_io_stats *vg_io_stats(const struct vg_io *io);
+
+#endif
