@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Each folder of src/ is a static library (a room); programs are lists of rooms.
+# Each folder of src/ is a room: a static library, so that a program takes from it only what it uses.
 
 room_sources = $(sort $(wildcard $(addsuffix /*.c,$(1))))
 room_objects = $(patsubst %.c,$(B)/obj/%.o,$(call room_sources,$(1)))
@@ -36,20 +36,38 @@ $(CLIENT): EXTRA_CFLAGS = -fvisibility=hidden
 define link
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1)
+	$(Q)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(1)
 endef
 
-$(B)/virgod: $(DAEMON) $(NODE) $(SVC) $(POOL) $(PROTO) $(URING) $(BASE)
-	$(call link,$(DAEMON_LIBS))
-
-$(B)/virgo-agent: $(LOADER) $(BASE)
-	$(call link,$(LOADER_LIBS))
-
-$(B)/libvirgo.a: $(CLIENT) $(BASE)
+define archive
 	$(call say,AR,$@)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)ar rcs $@ $(filter %.o,$^)
+endef
+
+ROOMS := base uring sim proto pool svc node client
+room_archives = $(foreach r,$(1),$(B)/lib/$(r).a)
+$(B)/lib/base.a: $(BASE)
+$(B)/lib/uring.a: $(URING)
+$(B)/lib/sim.a: $(SIM) $(URING_COMMON)
+$(B)/lib/proto.a: $(PROTO)
+$(B)/lib/pool.a: $(POOL)
+$(B)/lib/svc.a: $(SVC)
+$(B)/lib/node.a: $(NODE)
+$(B)/lib/client.a: $(CLIENT)
+$(call room_archives,$(ROOMS)):
+	$(archive)
+
+$(B)/virgod: $(DAEMON) $(call room_archives,node svc pool proto uring base)
+	$(call link,$(DAEMON_LIBS))
+
+$(B)/virgo-agent: $(LOADER) $(B)/lib/base.a
+	$(call link,$(LOADER_LIBS))
+
+$(B)/libvirgo.a: $(CLIENT) $(BASE)
+	$(archive)
 
 SO_MAJOR := $(firstword $(subst ., ,$(VERSION)))
 $(B)/libvirgo.so: $(CLIENT) $(BASE) src/client/libvirgo.map

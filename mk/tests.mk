@@ -14,19 +14,19 @@ FUZZERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 NETNS_TESTS := $(sort $(wildcard tests/netns/test_*.sh))
 HELPERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/netns/*.c)))
 
-TEST_ROOMS := $(CLIENT) $(NODE) $(SVC) $(POOL) $(PROTO)
+TEST_ROOMS := $(call room_archives,client node svc pool proto)
 TEST_OBJECT_DIRS := tests/unit tests/sim tests/bpf tests/netns tests/fuzz
 
-$(UNIT_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(URING) $(BASE)
+$(UNIT_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,uring base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
-$(SIM_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(SIM) $(URING_COMMON) $(BASE)
+$(SIM_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,sim base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
 BPF_TEST_COMMON := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tests/bpf/test_*.c),$(wildcard tests/bpf/*.c)))
 $(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): EXTRA_CFLAGS = -I$(B)/skel
 $(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): | $(BPF_SKELETONS)
-$(BPF_TESTS): $(B)/%: $(B)/obj/%.o $(BPF_TEST_COMMON) $(TEST_ROOMS) $(URING) $(BASE)
+$(BPF_TESTS): $(B)/%: $(B)/obj/%.o $(BPF_TEST_COMMON) $(TEST_ROOMS) $(call room_archives,uring base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
 # Helpers of the namespace tests (a hiredis client, load generators) are ordinary clients of the public API.
