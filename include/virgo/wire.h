@@ -102,7 +102,11 @@ struct vg_wire_header {
 	__be64 ident;	       /* hash of the key (vg_hash64), or the handle */
 	__be32 key_length;     /* bytes, without padding */
 	__be32 body_length;    /* bytes */
-	__be64 argument;       /* SET: expire_ms. HANDLE_GET, HANDLE_SET: offset << 32 | length. HANDLE_ALLOC: bytes */
+	/*
+	 * SET: the deadline in Unix milliseconds, 0: none. HANDLE_GET, HANDLE_SET: offset << 32 | length. HANDLE_ALLOC:
+	 * bytes. In answers: WRONG_NODE: the owner's number; HANDLE_GET of length 0: bytes of the allocation; else 0.
+	 */
+	__be64 argument;
 	struct vg_load_stamp load;
 	__be64 tag;
 };

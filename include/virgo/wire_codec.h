@@ -51,11 +51,11 @@ VG_INLINE enum vg_wire_verdict vg_wire_check(const struct vg_wire_header *header
 #ifndef __bpf__
 #include "hash.h"
 
-/* The tag of a message whose padded key lies behind the header. */
-static inline __be64 vg_wire_tag(const __u64 key[2], const struct vg_wire_header *header)
+/* The tag of a message whose padded key lies at `key_padded` (of any alignment; not read when the key is empty). */
+static inline __be64 vg_wire_tag_of(const __u64 key[2], const struct vg_wire_header *header, const void *key_padded)
 {
 	struct vg_wire_header covered = *header;
-	const __u8 *at = (const __u8 *)(header + 1);
+	const __u8 *at = key_padded;
 	struct vg_siphash state;
 	__u64 left = vg_wire_key_padded(header);
 
@@ -67,6 +67,12 @@ static inline __be64 vg_wire_tag(const __u64 key[2], const struct vg_wire_header
 	for (; left; at += 8, left -= 8)
 		vg_siphash_word(&state, vg_load64(at));
 	return VG_HTOBE64(vg_siphash_finish(&state, (sizeof(covered) + vg_wire_key_padded(header)) << 56));
+}
+
+/* The same of a message whose padded key lies right behind the header. */
+static inline __be64 vg_wire_tag(const __u64 key[2], const struct vg_wire_header *header)
+{
+	return vg_wire_tag_of(key, header, header + 1);
 }
 #endif
 

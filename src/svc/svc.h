@@ -131,6 +131,7 @@ struct vg_env {
 	struct vg_out_pool *chunks;
 	__u64 random_state;
 	void *node;			/* src/node's own */
+	void *service;			/* the memory service's own, made by its init; NULL before */
 };
 
 __u64 vg_env_random(struct vg_env *env); /* not for secrets */
