@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/out.h"
 #include "pool/store.h"
+#include "proto/dispatch.h"
 #include "uring/io.h"
 #include "virgo/wire.h"
 
@@ -149,15 +150,6 @@ static inline void vg_refuse(struct vg_env *env, enum vg_refusal refusal)
 }
 
 /* ---- sessions: one stream connection as a service sees it ------------------------------------------------------------ */
-
-enum vg_protocol {
-	VG_PROTOCOL_UNKNOWN = 0, /* no byte yet, or not enough to tell */
-	VG_PROTOCOL_BINARY,
-	VG_PROTOCOL_RESP,	 /* arrays and inline commands */
-	VG_PROTOCOL_TEXT,	 /* the original's grammar */
-	VG_PROTOCOL_MEMCACHE,
-	VG_PROTOCOL_HTTP,	 /* refused with a pointer to the admin port */
-};
 
 #define VG_SESSION_NAME_MAX 64
 
