@@ -31,7 +31,7 @@ struct vg_handle_result {
 	__u64 length;	/* facts: bytes of the allocation. read, write: bytes moved */
 	/*
 	 * read: the bytes, from env->mem; NULL when length is 0. Freed after fn returns, unless fn takes it: it sets data
-	 * to NULL and owes vg_handle_data_free(env, data), for example through vg_out_lend.
+	 * to NULL and owes vg_handle_data_free(data), for example through vg_out_lend.
 	 */
 	void *data;
 };
@@ -57,7 +57,8 @@ int vg_handle_alloc_now(struct vg_env *env, __u64 bytes, __u64 *ret_handle);
 int vg_handle_free_now(struct vg_env *env, __u64 handle);
 int vg_handle_facts_now(struct vg_env *env, __u64 handle, __u64 *ret_length);
 
-/* Give back data taken from a result; `env` is remembered with the data, so the signature fits vg_out_lend. */
+/* Memory for such data (NULL: none), and its end; where it came from is kept with it, so the signature fits vg_out_lend. */
+void *vg_handle_data_new(struct vg_env *env, __u64 length);
 void vg_handle_data_free(void *data);
 
 /* The wire status of an error above, and the error of a status: the only place that translates. */
