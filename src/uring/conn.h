@@ -23,7 +23,12 @@
 struct vg_conn;
 
 struct vg_conn_user {
-	/* Bytes taken, ≤ length; a negative errno closes the connection (after what is in `out` has been sent). */
+	/*
+	 * Bytes taken, ≤ length; a negative errno closes the connection (after what is in `out` has been sent). It takes
+	 * all whole messages it can, and may stop early when `out` holds more than VG_CONN_OUT_HIGH or it has paused: it
+	 * is called again with the rest when there is room. After a call that took something it is called with the rest
+	 * at once, after one that took nothing only when there is more.
+	 */
 	ssize_t (*on_input)(struct vg_conn *conn, const __u8 *data, size_t length);
 	/* The connection is gone: reason 0 (peer closed) or a negative errno. The last call; the slot is free after it. */
 	void (*on_close)(struct vg_conn *conn, int reason);
@@ -45,17 +50,27 @@ struct vg_conn {
 	__u8 *held;		/* assembly buffer */
 	size_t held_length, held_capacity, held_at;
 	size_t sending;		/* bytes of the send in flight */
-	bool paused, closing, closed, peer_closed, in_callback, send_wanted;
+	bool recv_stopping;	/* being ended for lack of room: its last event is still to come */
+	bool paused;
+	bool queued;		/* in the pool's list of connections to look after at the next flush */
+	bool finishing;		/* close when `out` is empty; input is dropped */
+	bool aborting;		/* close as soon as no send is in flight */
+	bool peer_closed;	/* no more input will come */
+	bool over_high;		/* more than VG_CONN_OUT_HIGH was waiting: on_drain is owed */
 	int close_reason;
 	__u32 generation;
-	struct vg_conn *next;	/* free list, or list of connections to flush */
+	struct vg_conn *next;	/* free list, or list of connections to look after */
 };
 
 struct vg_conn_pool;
 
-/* `connections` slots, one pool a worker. */
+/*
+ * `connections` slots, one pool a worker. vg_io needs operations for each: a receive, a send, and one being cancelled.
+ * A connection that gets no operation slot is closed with -EBUSY.
+ */
 int vg_conn_pool_new(struct vg_conn_pool **ret_pool, struct vg_io *io, const struct vg_mem *mem,
 		     struct vg_out_pool *chunks, __u32 connections);
+/* Closes what is open, with reason -ESHUTDOWN; accepts NULL. `io` and `chunks` must still be there. */
 void vg_conn_pool_free(struct vg_conn_pool *pool);
 __u32 vg_conn_pool_used(const struct vg_conn_pool *pool);
 /* Every open connection, in no order; the callback may close it. */

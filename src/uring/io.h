@@ -78,9 +78,17 @@ int vg_io_timeout(struct vg_io *io, __u64 delay_ns, vg_io_fn fn, void *owner, vg
 void vg_io_wake(struct vg_io *io);
 void vg_io_on_wake(struct vg_io *io, vg_io_fn fn, void *owner);
 
-/* The operation's owner hears nothing of it from now on; the kernel's answer to the cancel is swallowed. */
+/*
+ * The operation's owner hears nothing of it from now on; the kernel's answer to the cancel is swallowed, and so are
+ * bytes that had been received already. The bytes of a send may be read until it has ended: vg_io_stop those.
+ */
 void vg_io_cancel(struct vg_io *io, vg_io_op op);
+/* End the operation soon, and let its owner hear the rest: what had happened already, then an event without `more`. */
+void vg_io_stop(struct vg_io *io, vg_io_op op);
+/* Close the descriptor once everything submitted for it so far has been started; its operations are to be cancelled before. */
 void vg_io_close(struct vg_io *io, int fd);
+/* A new socket of `family` and `type` to connect or send from, close-on-exec (and TCP without delay), or a negative errno. */
+int vg_io_socket(struct vg_io *io, int family, int type);
 
 /*
  * One turn: submit everything queued in one system call, wait for at least one completion if `wait`, deliver what has
