@@ -66,11 +66,14 @@ $(B)/virgod: $(DAEMON) $(call room_archives,node svc pool proto uring base)
 $(B)/virgo-agent: $(LOADER) $(B)/lib/base.a
 	$(call link,$(LOADER_LIBS))
 
-$(B)/libvirgo.a: $(CLIENT) $(BASE)
+# The client library takes from base what needs no further library.
+CLIENT_BASE := $(filter-out %/log.o,$(BASE))
+
+$(B)/libvirgo.a: $(CLIENT) $(CLIENT_BASE)
 	$(archive)
 
 SO_MAJOR := $(firstword $(subst ., ,$(VERSION)))
-$(B)/libvirgo.so: $(CLIENT) $(BASE) src/client/libvirgo.map
+$(B)/libvirgo.so: $(CLIENT) $(CLIENT_BASE) src/client/libvirgo.map
 	$(call say,LD,$@)
 	@grep -q 'VIRGO_$(SO_MAJOR)\.' src/client/libvirgo.map || \
 		{ echo 'libvirgo.map and VERSION disagree' >&2; exit 1; }

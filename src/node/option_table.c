@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The keys a node knows, their limits and their help. */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/number.h"
+#include "node/options.h"
+#include "virgo/maps.h"
+
+#define MIB (1ULL << 20)
+#define GIB (1ULL << 30)
+
+static int parse_text(void *target, const char *text)
+{
+	if (strlen(text) >= VG_OPTION_TEXT_MAX)
+		return -ERANGE;
+	memcpy(target, text, strlen(text) + 1);
+	return 0;
+}
+
+static int parse_nodes(void *target, const char *text)
+{
+	if (strlen(text) >= VG_OPTION_NODES_TEXT_MAX)
+		return -ERANGE;
+	memcpy(target, text, strlen(text) + 1);
+	return 0;
+}
+
+static int parse_switch(void *target, const char *text)
+{
+	static const char *const yes[] = { "yes", "true", "on", "1" }, *const no[] = { "no", "false", "off", "0" };
+
+	for (int i = 0; i < 4; i++) {
+		if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
+			*(bool *)target = strcmp(text, yes[i]) == 0;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int parse_within(void *target, const char *text, __u64 min, __u64 max)
+{
+	__u64 number;
+	int error = vg_size_parse(text, max, &number);
+
+	if (error)
+		return error;
+	if (number < min)
+		return -ERANGE;
+	*(__u64 *)target = number;
+	return 0;
+}
+
+#define NUMBER_PARSER(name, min, max)                         \
+	static int parse_##name(void *target, const char *text) \
+	{                                                     \
+		return parse_within(target, text, min, max);  \
+	}
+NUMBER_PARSER(node, 0, VG_NODES_MAX - 1)
+NUMBER_PARSER(epoch, 1, 0xffffffff)
+NUMBER_PARSER(count, 0, 0xffffffff)
+NUMBER_PARSER(workers, 0, VG_WORKERS_MAX)
+NUMBER_PARSER(port, 0, 65535)
+NUMBER_PARSER(connections, 16, 65536)
+NUMBER_PARSER(arena, 4 * MIB, 4 * GIB)
+NUMBER_PARSER(heap, 16 * MIB, 1024 * GIB)
+NUMBER_PARSER(chunk, 64, 256 * MIB)
+
+static int parse_bpf(void *target, const char *text)
+{
+	return strcmp(text, "auto") && strcmp(text, "off") && strcmp(text, "require") ? -EINVAL : parse_text(target, text);
+}
+
+static int parse_log_level(void *target, const char *text)
+{
+	enum vg_log_level level;
+
+	return vg_log_level_parse(text, &level) ?: parse_text(target, text);
+}
+
+static int parse_log_target(void *target, const char *text)
+{
+	enum vg_log_target log_target;
+
+	return vg_log_target_parse(text, &log_target) ?: parse_text(target, text);
+}
+
+#define FIELD(member) offsetof(struct vg_options, member)
+const struct vg_option vg_option_table[] = {
+	{ "listen", "ADDR[:PORT]", "serve every pool on ADDR, or the memory pool alone on ADDR:PORT (127.0.0.1)",
+	  parse_text, FIELD(listen) },
+	{ "nodes", "ADDR[:PORT],…", "the nodes of the cluster in order, the same list on each", parse_nodes, FIELD(nodes) },
+	{ "cloud-conf", "FILE", "the original's one-line node list, read when no nodes are named (" VG_CLOUD_FILE_DEFAULT ")",
+	  parse_text, FIELD(cloud_file) },
+	{ "node", "N", "this node's place in the list, from 0 (found by its address)", parse_node, FIELD(node) },
+	{ "epoch", "N", "version of the cluster's partition table (1)", parse_epoch, FIELD(epoch) },
+	{ "key-file", "FILE", "cluster key, 32 hex digits: binary messages must carry its tag", parse_text, FIELD(key_file) },
+	{ "password", "TEXT", "password of RESP and text clients (none; with a key: the key's digits)", parse_text,
+	  FIELD(password), true },
+	{ "insecure", NULL, "listen beyond loopback without key and password", parse_switch, FIELD(insecure) },
+	{ "workers", "N", "worker threads (one a core)", parse_workers, FIELD(workers) },
+	{ "mem-port", "N", "port of the memory pool, 0 turns it off (30000)", parse_port, FIELD(port_mem) },
+	{ "arena-size", "BYTES", "memory for keys and small values, answered from XDP; at most 4g (256m)", parse_arena,
+	  FIELD(arena_bytes) },
+	{ "heap-size", "BYTES", "memory for large values and requests (1g)", parse_heap, FIELD(heap_bytes) },
+	{ "chunk-size", "BYTES", "allocations larger than this are spread over nodes (256k)", parse_chunk,
+	  FIELD(chunk_bytes), true },
+	{ "connections", "N", "connections each worker serves at once (4096)", parse_connections, FIELD(connections) },
+	{ "idle-timeout", "SECONDS", "close connections idle for so long, 0: never (0)", parse_count, FIELD(idle_timeout_s),
+	  true },
+	{ "bpf", "auto|off|require", "use the maps that virgo-agent pinned (auto)", parse_bpf, FIELD(bpf) },
+	{ "pin-root", "DIR", "where virgo-agent pinned its maps (" VG_PIN_ROOT_DEFAULT ")", parse_text, FIELD(pin_root) },
+	{ "xdp-budget", "N", "answers XDP may give a millisecond on one CPU (4000)", parse_count, FIELD(xdp_budget), true },
+	{ "adopt", "yes|no", "keep what a former daemon left in the arena (yes)", parse_switch, FIELD(adopt) },
+	{ "log-level", "LEVEL", "error, warning, notice, info or debug (info)", parse_log_level, FIELD(log_level), true },
+	{ "log-target", "TARGET", "stderr, journal or auto (auto)", parse_log_target, FIELD(log_target), true },
+};
+const int vg_option_count = sizeof(vg_option_table) / sizeof(vg_option_table[0]);
+
+void vg_options_default(struct vg_options_text *text)
+{
+	static const struct vg_options defaults = {
+		.listen = "127.0.0.1",
+		.node = VG_NODE_NONE,
+		.epoch = 1,
+		.port_mem = VG_PORT_MEM,
+		.arena_bytes = 256 * MIB,
+		.heap_bytes = GIB,
+		.chunk_bytes = 256 << 10,
+		.connections = 4096,
+		.bpf = "auto",
+		.pin_root = VG_PIN_ROOT_DEFAULT,
+		.adopt = true,
+		.log_level = "info",
+		.log_target = "auto",
+	};
+
+	text->values = defaults;
+	text->given = 0;
+}
