@@ -39,8 +39,7 @@ const __u64 *vg_cluster_key(const struct vg_cluster *cluster)
 	return cluster->keyed ? cluster->key : NULL;
 }
 
-/* Numeric addresses only: a name that resolves differently on two nodes would split the cluster. */
-static int parse_address(struct vg_cluster_node *node, const char *text, __u16 port_default)
+int vg_cluster_node_parse(struct vg_cluster_node *node, const char *text, __u16 port_default)
 {
 	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&node->address;
 	struct sockaddr_in *four = (struct sockaddr_in *)&node->address;
@@ -79,7 +78,7 @@ static int parse_list(struct vg_cluster *cluster, const struct vg_options *optio
 			snprintf(why, why_bytes, "nodes: more than %d", VG_NODES_MAX);
 			return -EINVAL;
 		}
-		if (length >= sizeof(text) || parse_address(&cluster->node[cluster->nodes], text, port)) {
+		if (length >= sizeof(text) || vg_cluster_node_parse(&cluster->node[cluster->nodes], text, port)) {
 			snprintf(why, why_bytes, "nodes: '%s' is not an address", text);
 			return -EINVAL;
 		}
@@ -136,7 +135,7 @@ static int build(struct vg_cluster *cluster, const struct vg_options *options, c
 	struct vg_cluster_node listen = { 0 };
 	int self, error;
 
-	if (parse_address(&listen, options->listen, (__u16)options->port_mem)) {
+	if (vg_cluster_node_parse(&listen, options->listen, (__u16)options->port_mem)) {
 		snprintf(why, why_bytes, "listen: '%s' is not a numeric address", options->listen);
 		return -EINVAL;
 	}

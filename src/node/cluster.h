@@ -24,6 +24,9 @@ struct vg_cluster {
 	__u16 owner[VG_PARTITIONS];
 };
 
+/* "ADDR[:PORT]", numeric: a name that resolves differently on two nodes would split the cluster. 0 or -EINVAL. */
+int vg_cluster_node_parse(struct vg_cluster_node *node, const char *text, __u16 port_default);
+
 /* 0, -EINVAL (a bad list), -ENOENT (this node is not in it), -ENOMEM; `why` gets the sentence a person needs. */
 int vg_cluster_new(struct vg_cluster **ret_cluster, const struct vg_options *options, char *why, size_t why_bytes);
 void vg_cluster_free(struct vg_cluster *cluster);

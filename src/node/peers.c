@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Questions to other nodes: VIRGO binary over one TCP connection a node, answers in the order of the questions.
+ *
+ * A link is down, connecting, up or resting. A question to a link that is down starts a connection and waits in
+ * `queued`; when a link fails every open question is answered -EHOSTUNREACH, and for VG_PEER_REST_MS further ones are
+ * answered so at once, so that a dead node costs its callers little. Whether a question was carried out before the
+ * link failed is not known: the caller says so.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/prng.h"
+#include "node/peers.h"
+#include "node/world.h"
+#include "virgo/wire_codec.h"
+
+#define COPY_BYTES_MAX 65536 /* longer bodies are lent to the connection from memory of their own */
+
+enum link_state { LINK_DOWN = 0, LINK_CONNECTING, LINK_UP, LINK_RESTING };
+
+struct ask {
+	vg_peer_fn fn;
+	void *context;
+	__u64 sequence;
+	__u64 deadline_ns;
+};
+
+struct link {
+	struct vg_peers *peers;
+	__u16 node;
+	enum link_state state;
+	int fd;			/* while connecting */
+	vg_io_op connect_op;
+	__u64 until_ns;		/* connecting: give up; resting: try again */
+	struct vg_conn *conn;	/* up */
+	struct vg_out queued;	/* questions before the link is up */
+	struct ask *asks;	/* ring of VG_PEER_ASKS_MAX, allocated with the first question */
+	__u32 first, count;
+	__u64 sequence;
+	struct vg_load_stamp load; /* of the last answer */
+};
+
+struct vg_peers {
+	struct vg_worker *worker;
+	struct link *links;
+	__u16 count;
+	__u64 client;	    /* names this worker as a client of other nodes */
+	bool broken;	    /* some link has failed and its questions wait to be answered */
+	/* Questions that could not be put: answered by the next vg_peers_tend. */
+	struct refused {
+		vg_peer_fn fn;
+		void *context;
+		int error;
+	} *refused;
+	__u32 refused_count, refused_capacity;
+	__u8 key[VG_KEY_MAX + 8]; /* of the question being put, padded */
+};
+
+/* ---- answers ------------------------------------------------------------------------------------------------------ */
+
+static struct ask *oldest(struct link *link)
+{
+	return &link->asks[link->first % VG_PEER_ASKS_MAX];
+}
+
+static void answer(struct link *link, const struct vg_peer_reply *reply)
+{
+	struct ask ask = *oldest(link);
+
+	assert(link->count > 0);
+	link->first++;
+	link->count--;
+	ask.fn(ask.context, reply);
+}
+
+/* One message at `header`, wholly there. False: not what we wait for, the link is of no use any more. */
+static bool take_reply(struct link *link, const struct vg_wire_header *header)
+{
+	const __u64 *key = vg_cluster_key(link->peers->worker->env.cluster);
+	struct vg_peer_reply reply = {
+		.status = header->status,
+		.flags = VG_BE16TOH(header->flags),
+		.ident = VG_BE64TOH(header->ident),
+		.argument = VG_BE64TOH(header->argument),
+		.body = (const __u8 *)(header + 1) + vg_wire_key_padded(header),
+		.body_length = VG_BE32TOH(header->body_length),
+	};
+
+	if (!(reply.flags & VG_FLAG_REPLY) || link->count == 0 ||
+	    VG_BE64TOH(header->sequence) != oldest(link)->sequence)
+		return false;
+	if (key && (!(reply.flags & VG_FLAG_TAGGED) || vg_wire_tag(key, header) != header->tag))
+		return false;
+	link->load = header->load;
+	answer(link, &reply);
+	return true;
+}
+
+static ssize_t on_input(struct vg_conn *conn, const __u8 *data, size_t length)
+{
+	struct link *link = conn->session;
+	size_t taken = 0;
+
+	vg_worker_turn(link->peers->worker);
+	while (length - taken >= sizeof(struct vg_wire_header)) {
+		const struct vg_wire_header *header = (const void *)(data + taken);
+
+		if (vg_wire_check(header) != VG_WIRE_OK)
+			return -EPROTO;
+		conn->input_wanted = vg_wire_length(header);
+		if (length - taken < vg_wire_length(header))
+			break;
+		if (!take_reply(link, header))
+			return -EPROTO;
+		taken += vg_wire_length(header);
+		conn->input_wanted = 0;
+	}
+	return (ssize_t)taken;
+}
+
+/* ---- the life of a link --------------------------------------------------------------------------------------------- */
+
+static __u64 now_ns(const struct link *link)
+{
+	return link->peers->worker->clock.monotonic_ns;
+}
+
+/* What was asked is answered by vg_peers_tend: never from inside a call that asks. */
+static void fail_link(struct link *link)
+{
+	link->state = LINK_RESTING;
+	link->conn = NULL;
+	link->connect_op = 0;
+	link->until_ns = now_ns(link) + VG_PEER_REST_MS * 1000000ULL;
+	vg_out_deinit(&link->queued);
+	vg_out_init(&link->queued, &link->peers->worker->chunks);
+	link->peers->broken = true;
+}
+
+static void on_close(struct vg_conn *conn, int reason)
+{
+	struct link *link = conn->session;
+
+	vg_worker_turn(link->peers->worker);
+	if (link->conn == conn)
+		fail_link(link);
+}
+
+static const struct vg_conn_user link_user = { .on_input = on_input, .on_close = on_close };
+
+static void on_connect(void *owner, const struct vg_io_event *event)
+{
+	struct link *link = owner;
+	struct vg_worker *worker = link->peers->worker;
+	struct vg_conn *conn;
+	int fd = link->fd;
+
+	vg_worker_turn(worker);
+	link->connect_op = 0;
+	link->fd = -1;
+	if (event->result < 0) {
+		close(fd);
+		fail_link(link);
+		return;
+	}
+	if (vg_conn_open(worker->conns, fd, &link_user, link, &conn)) {
+		fail_link(link);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	conn->input_max = VG_BODY_MAX + VG_KEY_MAX + 4096ULL;
+	link->conn = conn;
+	link->state = LINK_UP;
+	vg_out_splice(&conn->out, &link->queued);
+	vg_conn_flush(conn);
+}
+
+static void connect_link(struct link *link)
+{
+	struct vg_worker *worker = link->peers->worker;
+	const struct vg_cluster_node *node = &worker->env.cluster->node[link->node];
+
+	link->until_ns = now_ns(link) + VG_PEER_CONNECT_TIMEOUT_MS * 1000000ULL;
+	link->fd = socket(node->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (link->fd < 0) {
+		fail_link(link);
+		return;
+	}
+	link->state = LINK_CONNECTING;
+	if (vg_io_connect(worker->io, link->fd, (const struct sockaddr *)&node->address, node->address_length, on_connect,
+			  link, &link->connect_op)) {
+		close(link->fd);
+		link->fd = -1;
+		fail_link(link);
+	}
+}
+
+/* ---- questions ------------------------------------------------------------------------------------------------------ */
+
+struct lent_body {
+	const struct vg_mem *mem;
+	__u8 bytes[];
+};
+
+static void release_body(void *context)
+{
+	struct lent_body *body = context;
+
+	body->mem->free(body->mem->context, body);
+}
+
+static int append_body(struct vg_env *env, struct vg_out *out, const struct vg_peer_request *request, size_t length)
+{
+	struct lent_body *body;
+	size_t at = 0;
+
+	if (length <= COPY_BYTES_MAX) {
+		for (int i = 0; i < request->body_count; i++)
+			vg_out_append(out, request->body[i].iov_base, request->body[i].iov_len);
+		return 0;
+	}
+	body = env->mem->alloc(env->mem->context, sizeof(*body) + length);
+	if (!body)
+		return -ENOBUFS;
+	body->mem = env->mem;
+	for (int i = 0; i < request->body_count; i++) {
+		memcpy(body->bytes + at, request->body[i].iov_base, request->body[i].iov_len);
+		at += request->body[i].iov_len;
+	}
+	vg_out_lend(out, body->bytes, length, release_body, body);
+	return 0;
+}
+
+static int put_question(struct link *link, const struct vg_peer_request *request, __u64 sequence)
+{
+	struct vg_peers *peers = link->peers;
+	struct vg_env *env = &peers->worker->env;
+	const __u64 *key = vg_cluster_key(env->cluster);
+	struct vg_out frame;
+	size_t length = 0;
+	struct vg_wire_header header = {
+		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
+		.version = VG_WIRE_VERSION,
+		.opcode = request->opcode,
+		.flags = VG_HTOBE16((__u16)(request->flags | VG_FLAG_FORWARDED | (key ? VG_FLAG_TAGGED : 0))),
+		.client = VG_HTOBE64(peers->client),
+		.sequence = VG_HTOBE64(sequence),
+		.source_node = VG_HTOBE16(env->cluster->self),
+		.partition = VG_HTOBE16(request->partition),
+		.epoch = VG_HTOBE32(env->cluster->epoch),
+		.ident = VG_HTOBE64(request->ident),
+		.key_length = VG_HTOBE32(request->key_length),
+		.argument = VG_HTOBE64(request->argument),
+	};
+
+	for (int i = 0; i < request->body_count; i++)
+		length += request->body[i].iov_len;
+	header.body_length = VG_HTOBE32((__u32)length);
+	if (request->key_length) {
+		memset(peers->key + request->key_length, 0, 8);
+		memcpy(peers->key, request->key, request->key_length);
+	}
+	if (key)
+		header.tag = vg_wire_tag_of(key, &header, peers->key);
+	vg_out_init(&frame, env->chunks);
+	vg_out_append(&frame, &header, sizeof(header));
+	vg_out_append(&frame, peers->key, vg_wire_key_padded(&header));
+	/* Into a frame of its own first: a question that does not fit must not tear the stream. */
+	if (append_body(env, &frame, request, length) || frame.failed) {
+		vg_out_deinit(&frame);
+		return -ENOBUFS;
+	}
+	vg_out_splice(link->conn ? &link->conn->out : &link->queued, &frame);
+	if (link->conn)
+		vg_conn_flush(link->conn);
+	return 0;
+}
+
+static void refuse(struct vg_peers *peers, vg_peer_fn fn, void *context, int error)
+{
+	if (peers->refused_count == peers->refused_capacity) {
+		__u32 capacity = peers->refused_capacity ? 2 * peers->refused_capacity : 64;
+		struct refused *larger = realloc(peers->refused, capacity * sizeof(*larger));
+		struct vg_peer_reply reply = { .error = error };
+
+		if (!larger) {
+			fn(context, &reply); /* better early than never */
+			return;
+		}
+		peers->refused = larger;
+		peers->refused_capacity = capacity;
+	}
+	peers->refused[peers->refused_count++] = (struct refused){ .fn = fn, .context = context, .error = error };
+}
+
+static int try_ask(struct link *link, const struct vg_peer_request *request, vg_peer_fn fn, void *context)
+{
+	int error;
+
+	if (!link->asks)
+		link->asks = calloc(VG_PEER_ASKS_MAX, sizeof(*link->asks));
+	if (!link->asks || link->count == VG_PEER_ASKS_MAX)
+		return -ENOBUFS;
+	if (link->state == LINK_RESTING && now_ns(link) >= link->until_ns && link->count == 0)
+		link->state = LINK_DOWN;
+	if (link->state == LINK_DOWN)
+		connect_link(link);
+	if (link->state == LINK_RESTING)
+		return -EHOSTUNREACH;
+	error = put_question(link, request, link->sequence + 1);
+	if (error)
+		return error;
+	link->asks[(link->first + link->count++) % VG_PEER_ASKS_MAX] = (struct ask){
+		.fn = fn,
+		.context = context,
+		.sequence = ++link->sequence,
+		.deadline_ns = now_ns(link) + VG_PEER_TIMEOUT_MS * 1000000ULL,
+	};
+	return 0;
+}
+
+void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_request *request, vg_peer_fn fn, void *context)
+{
+	int error = -EHOSTUNREACH;
+
+	if (node < peers->count && node != peers->worker->env.cluster->self)
+		error = try_ask(&peers->links[node], request, fn, context);
+	if (error)
+		refuse(peers, fn, context, error);
+	else
+		peers->worker->stats.forwarded++;
+}
+
+/* ---- housekeeping ----------------------------------------------------------------------------------------------------- */
+
+static void tend_link(struct link *link)
+{
+	struct vg_io *io = link->peers->worker->io;
+
+	if (link->state == LINK_CONNECTING && now_ns(link) >= link->until_ns) {
+		vg_io_cancel(io, link->connect_op);
+		vg_io_close(io, link->fd);
+		link->fd = -1;
+		fail_link(link);
+	} else if (link->state == LINK_UP && link->count && now_ns(link) >= oldest(link)->deadline_ns) {
+		struct vg_conn *conn = link->conn;
+
+		fail_link(link);
+		vg_conn_abort(conn, -ETIMEDOUT);
+	}
+	if (link->state == LINK_RESTING) {
+		struct vg_peer_reply reply = { .error = -EHOSTUNREACH };
+
+		for (__u32 open = link->count; open; open--)
+			answer(link, &reply);
+	}
+}
+
+void vg_peers_tend(struct vg_peers *peers)
+{
+	__u32 refused = peers->refused_count;
+
+	peers->broken = false;
+	for (int i = 0; i < peers->count; i++)
+		if (peers->links[i].asks)
+			tend_link(&peers->links[i]);
+	for (__u32 i = 0; i < refused; i++) {
+		struct vg_peer_reply reply = { .error = peers->refused[i].error };
+
+		peers->refused[i].fn(peers->refused[i].context, &reply);
+	}
+	/* Answering may have led to new refusals: they wait for the next call. */
+	peers->refused_count -= refused;
+	if (refused)
+		memmove(peers->refused, peers->refused + refused, peers->refused_count * sizeof(peers->refused[0]));
+}
+
+bool vg_peers_need_tending(const struct vg_peers *peers)
+{
+	return peers->broken || peers->refused_count;
+}
+
+__u16 vg_peers_pick(struct vg_peers *peers)
+{
+	struct vg_worker *worker = peers->worker;
+	__u16 drawn[2], self = worker->env.cluster->self;
+
+	if (peers->count < 2)
+		return self;
+	for (int i = 0; i < 2; i++) {
+		drawn[i] = (__u16)(vg_env_random(&worker->env) % (peers->count - 1u));
+		drawn[i] += drawn[i] >= self; /* any node but this one */
+		if (peers->links[drawn[i]].state == LINK_RESTING)
+			drawn[i] = i ? drawn[0] : self;
+	}
+	if (drawn[0] == self || drawn[1] == self)
+		return drawn[0] == self ? drawn[1] : drawn[0];
+	return VG_BE32TOH(peers->links[drawn[0]].load.in_flight) <= VG_BE32TOH(peers->links[drawn[1]].load.in_flight) ?
+		       drawn[0] :
+		       drawn[1];
+}
+
+int vg_peers_new(struct vg_peers **ret_peers, struct vg_worker *worker)
+{
+	struct vg_peers *peers = calloc(1, sizeof(*peers));
+
+	if (!peers)
+		return -ENOMEM;
+	peers->worker = worker;
+	peers->count = worker->env.cluster->nodes;
+	peers->client = vg_env_random(&worker->env);
+	peers->links = calloc(peers->count, sizeof(*peers->links));
+	if (!peers->links) {
+		free(peers);
+		return -ENOMEM;
+	}
+	for (__u16 i = 0; i < peers->count; i++) {
+		struct link *link = &peers->links[i];
+
+		link->peers = peers;
+		link->node = i;
+		link->fd = -1;
+		vg_out_init(&link->queued, &worker->chunks);
+	}
+	*ret_peers = peers;
+	return 0;
+}
+
+void vg_peers_free(struct vg_peers *peers)
+{
+	if (!peers)
+		return;
+	for (int i = 0; i < peers->count; i++) {
+		if (peers->links[i].fd >= 0)
+			close(peers->links[i].fd);
+		vg_out_deinit(&peers->links[i].queued);
+		free(peers->links[i].asks);
+	}
+	free(peers->refused);
+	free(peers->links);
+	free(peers);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "node/world.h"
+
+/* ---- settings that services read ---------------------------------------------------------------------------------------- */
+
+static void set_settings(struct vg_world *world)
+{
+	const struct vg_options *options = &world->options;
+	struct vg_settings *settings = &world->settings_kept[world->settings_at];
+
+	world->settings_at ^= 1;
+	*settings = (struct vg_settings){
+		.maxmemory = options->heap_bytes,
+		.chunk_bytes = options->chunk_bytes,
+		.value_bytes_max = VG_VALUE_MAX,
+		.idle_timeout_s = (__u32)options->idle_timeout_s,
+		.config_file = world->config_file,
+		.port_mem = world->cluster->node[world->cluster->self].port_mem,
+		.mem_eviction = "noeviction",
+	};
+	snprintf(settings->password, sizeof(settings->password), "%s", options->password);
+	__atomic_store_n(&world->settings, settings, __ATOMIC_RELEASE);
+}
+
+void vg_world_reload(struct vg_world *world, const struct vg_options *options)
+{
+	world->options.chunk_bytes = options->chunk_bytes;
+	world->options.idle_timeout_s = options->idle_timeout_s;
+	world->options.xdp_budget = options->xdp_budget;
+	memcpy(world->options.password, options->password, sizeof(options->password));
+	__atomic_store_n(&world->maps.config->budget_per_ms, (__u32)options->xdp_budget, __ATOMIC_RELAXED);
+	/* Workers take the new settings within a housekeeping tick; by the next reload nobody reads the ones before. */
+	set_settings(world);
+}
+
+/* ---- building ------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Workers share their port (SO_REUSEPORT), so a second daemon of the same user would share it too, and answer half of
+ * the clients. A bind without sharing tells.
+ */
+static int port_is_free(const struct vg_cluster_node *self)
+{
+	int fd = socket(self->address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (const struct sockaddr *)&self->address, self->address_length))
+		error = -errno;
+	close(fd);
+	return error;
+}
+
+static int listen_address(struct vg_world *world, char *why, size_t why_bytes)
+{
+	struct vg_cluster_node listen = { 0 };
+	int error;
+
+	error = vg_cluster_node_parse(&listen, world->options.listen, (__u16)world->options.port_mem);
+	if (!error && listen.port_mem)
+		error = port_is_free(&listen);
+	if (error)
+		snprintf(why, why_bytes, "cannot listen on %s: %s", world->options.listen, strerror(-error));
+	snprintf(world->listen_text, sizeof(world->listen_text), "%s", listen.text);
+	return error;
+}
+
+static int open_store(struct vg_world *world, char *why, size_t why_bytes)
+{
+	struct vg_store_config config = {
+		.arena = world->maps.arena,
+		.arena_bytes = world->options.arena_bytes,
+		.adopt = world->maps.present && world->options.adopt,
+		.heap_bytes = world->options.heap_bytes,
+		.node = world->cluster->self,
+		.workers = world->worker_count,
+	};
+	struct vg_store_repair repair = { 0 };
+	int error;
+
+	if (getrandom(&config.instance, sizeof(config.instance), 0) < 0)
+		return -errno;
+	error = vg_store_new(&world->store, &config, &repair);
+	if (error)
+		snprintf(why, why_bytes, "cannot make a store of %llu + %llu bytes: %s", world->options.arena_bytes,
+			 world->options.heap_bytes, strerror(-error));
+	else if (config.adopt)
+		vg_log(VG_LOG_NOTICE, "arena adopted", "kept=%llu dropped_heap=%llu dropped_torn=%llu expired=%llu",
+		       repair.kept, repair.dropped_heap, repair.dropped_torn, repair.expired);
+	return error;
+}
+
+static __u32 cores(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (__u32)CPU_COUNT(&set);
+}
+
+static int build(struct vg_world *world, char *why, size_t why_bytes)
+{
+	char bpf_why[VG_OPTION_TEXT_MAX + 256] = "";
+	struct vg_clock clock;
+	int error;
+
+	vg_clock_update(&clock);
+	world->started_ns = clock.monotonic_ns;
+	world->worker_count = world->options.workers ? (__u32)world->options.workers : cores();
+	if (world->worker_count > VG_WORKERS_MAX)
+		world->worker_count = VG_WORKERS_MAX;
+	error = vg_cluster_new(&world->cluster, &world->options, why, why_bytes);
+	error = error ?: listen_address(world, why, why_bytes);
+	if (error)
+		return error;
+	error = vg_bpfmaps_open(&world->maps, &world->options, bpf_why, sizeof(bpf_why));
+	if (error) {
+		snprintf(why, why_bytes, "BPF maps: %s", bpf_why);
+		return error;
+	}
+	if (!world->maps.present)
+		vg_log(VG_LOG_NOTICE, "no XDP fast path, serving from sockets", "reason=\"%s\"", bpf_why);
+	else
+		vg_bpfmaps_drop_lease(&world->maps); /* while the arena is repaired, XDP keeps out */
+	error = open_store(world, why, why_bytes);
+	if (error)
+		return error;
+	set_settings(world);
+	vg_bpfmaps_publish(&world->maps, world->cluster, &world->options);
+	world->workers = aligned_alloc(64, VG_ALIGN_UP(world->worker_count * sizeof(*world->workers), 64UL));
+	if (!world->workers)
+		return -ENOMEM;
+	memset(world->workers, 0, world->worker_count * sizeof(*world->workers));
+	for (__u32 w = 0; w < world->worker_count && !error; w++)
+		error = vg_worker_init(&world->workers[w], world, w);
+	if (error)
+		snprintf(why, why_bytes, "cannot set up a worker: %s%s", strerror(-error),
+			 error == -ENOSYS || error == -EPERM ? " (io_uring is not available here)" : "");
+	return error;
+}
+
+int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, const char *config_file, char *why,
+		 size_t why_bytes)
+{
+	struct vg_world *world = calloc(1, sizeof(*world));
+	int error;
+
+	if (!world)
+		return -ENOMEM;
+	world->options = *options;
+	world->config_file = config_file;
+	world->maps.counter_fd = world->maps.lock_fd = -1;
+	error = build(world, why, why_bytes);
+	if (error) {
+		vg_world_free(world);
+		return error;
+	}
+	*ret_world = world;
+	return 0;
+}
+
+void vg_world_free(struct vg_world *world)
+{
+	if (!world)
+		return;
+	for (__u32 w = 0; world->workers && w < world->worker_count; w++)
+		vg_worker_deinit(&world->workers[w]);
+	free(world->workers);
+	/* The lease goes before the memory it stands for. */
+	if (world->maps.present)
+		vg_bpfmaps_drop_lease(&world->maps);
+	vg_store_free(world->store);
+	vg_bpfmaps_close(&world->maps);
+	vg_cluster_free(world->cluster);
+	free(world);
+}
+
+/* ---- running ---------------------------------------------------------------------------------------------------------------- */
+
+static void wait_signals(struct vg_world *world, const sigset_t *signals,
+			 void (*reload)(struct vg_world *world, void *context), void *context)
+{
+	int signal_number;
+
+	for (;;) {
+		if (sigwait(signals, &signal_number))
+			continue;
+		if (signal_number != SIGHUP) {
+			vg_log(VG_LOG_NOTICE, "stopping", "signal=%s", sigabbrev_np(signal_number));
+			return;
+		}
+		reload(world, context);
+		for (__u32 w = 0; w < world->worker_count; w++)
+			vg_io_wake(world->workers[w].io);
+	}
+}
+
+int vg_world_run(struct vg_world *world, void (*reload)(struct vg_world *world, void *context), void *context)
+{
+	sigset_t signals;
+	int error = 0;
+
+	/* Workers inherit the mask: signals are the main thread's. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	for (__u32 w = 0; w < world->worker_count && !error; w++)
+		error = vg_worker_start(&world->workers[w]);
+	if (!error)
+		wait_signals(world, &signals, reload, context);
+	for (__u32 w = 0; w < world->worker_count; w++)
+		vg_worker_stop(&world->workers[w]);
+	for (__u32 w = 0; w < world->worker_count; w++) {
+		vg_worker_join(&world->workers[w]);
+		error = error ?: world->workers[w].error;
+	}
+	return error;
+}

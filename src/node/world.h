@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* All of a node: built in order, run until told to stop, torn down in reverse. */
+#ifndef VG_NODE_WORLD_H
+#define VG_NODE_WORLD_H
+
+#include "node/worker.h"
+
+struct vg_world {
+	struct vg_options options;
+	char listen_text[80]; /* "address:port" of the memory pool */
+	const char *config_file; /* or NULL */
+	struct vg_settings *settings; /* the ones in force; older ones stay readable until the end */
+	struct vg_settings settings_kept[2];
+	int settings_at;
+	struct vg_cluster *cluster;
+	struct vg_bpfmaps maps;
+	struct vg_store *store;
+	struct vg_worker *workers;
+	__u32 worker_count;
+	__u64 started_ns; /* CLOCK_MONOTONIC */
+	__u64 session_ids;
+};
+
+/* Build everything and bind all ports; `why` gets the sentence a person needs. Nothing is left behind on failure. */
+int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, const char *config_file, char *why,
+		 size_t why_bytes);
+/* Serve until SIGTERM or SIGINT (drains first); `reload` is called on SIGHUP. Returns 0, or why a worker ended. */
+int vg_world_run(struct vg_world *world, void (*reload)(struct vg_world *world, void *context), void *context);
+/* Take over the reloadable options. */
+void vg_world_reload(struct vg_world *world, const struct vg_options *options);
+void vg_world_free(struct vg_world *world);
+
+#endif
