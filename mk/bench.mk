@@ -1,16 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The loaders and the twins they are compared with; bench/README.md says what is measured and how.
 
-BENCH_LOAD := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard bench/load/*.c)))
-BENCH_COMMON := $(filter-out %/main.o,$(BENCH_LOAD))
+bench_object = $(patsubst %.c,$(B)/obj/%.o,$(1))
+BENCH_COMMON := $(call bench_object,bench/load/cpu.c bench/load/histogram.c bench/load/keys.c)
 BENCH_TWINS := $(patsubst bench/twin/%.c,$(B)/bench/%,$(sort $(wildcard bench/twin/*.c)))
-BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS)
+BENCH_XDP := $(addprefix $(B)/bench/,flood hold latency)
+BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP)
 
-$(B)/bench/load: $(BENCH_LOAD)
+$(B)/bench/load: $(call bench_object,bench/load/main.c bench/load/engine.c bench/load/proto.c) $(BENCH_COMMON)
 	$(call link,-luring -lm)
 
 $(BENCH_TWINS): $(B)/bench/%: $(B)/obj/bench/twin/%.o
 	$(call link,-luring)
+
+$(BENCH_XDP): $(B)/bench/%: $(B)/obj/bench/xdp/%.o $(B)/obj/bench/xdp/frame.o $(BENCH_COMMON)
+	$(call link,-lbpf -lm)
+
+$(B)/bench/traffic.skel.h: bench/xdp/traffic.bpf.c bench/xdp/traffic.h $(BPF_HEADERS) | deps
+	$(call say,SKEL,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $(@D)/traffic.tmp.o
+	$(Q)$(BPFTOOL) gen object $(@D)/traffic.bpf.o $(@D)/traffic.tmp.o
+	$(Q)$(BPFTOOL) gen skeleton $(@D)/traffic.bpf.o name traffic > $@
+
+$(call bench_object,$(wildcard bench/xdp/*.c bench/micro/*.c)): EXTRA_CFLAGS = -I$(B)/bench -I$(B)/skel
+$(call bench_object,bench/xdp/flood.c bench/xdp/hold.c): | $(B)/bench/traffic.skel.h
 
 .PHONY: bench bench-programs
 bench-programs: $(BENCH_PROGRAMS)
