@@ -347,10 +347,11 @@ void vg_worker_join(struct vg_worker *worker)
 
 void vg_worker_deinit(struct vg_worker *worker)
 {
+	/* Closing connections still speaks to their services and links. */
+	vg_conn_pool_free(worker->conns);
 	for (int i = 0; i < vg_service_count; i++)
 		if (worker->env.service)
 			vg_services[i]->deinit(&worker->env);
-	vg_conn_pool_free(worker->conns);
 	vg_peers_free(worker->env.peers);
 	vg_io_free(worker->io);
 	for (int i = 0; i < worker->listeners; i++) {
