@@ -228,7 +228,7 @@ void vg_out_splice(struct vg_out *to, struct vg_out *from)
 	struct vg_out_chunk *first = from->first;
 
 	assert(to->pool == from->pool && to != from);
-	if (to->failed || !first) {
+	if (to->failed || !from->bytes) {
 		to->failed |= from->failed;
 		vg_out_deinit(from);
 		return;
