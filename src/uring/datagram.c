@@ -8,12 +8,12 @@
 #include "uring/ring.h"
 
 /* A buffer holds the kernel's report, the source address and the payload, in this order. */
-void vg_datagram_deliver(struct vg_io *io, vg_io_fn fn, void *owner, const struct io_uring_cqe *cqe)
+void vg_datagram_deliver(struct vg_io *io, vg_io_fn fn, void *owner, const struct io_uring_cqe *cqe, bool more)
 {
 	__u32 index = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 	void *buffer = vg_bufs_at(&io->datagrams, index);
 	struct io_uring_recvmsg_out *report = io_uring_recvmsg_validate(buffer, cqe->res, &io->datagram_message);
-	struct vg_io_event event = { .more = cqe->flags & IORING_CQE_F_MORE };
+	struct vg_io_event event = { .more = more };
 
 	if (!report) {
 		event.result = -EBADMSG;

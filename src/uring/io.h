@@ -10,6 +10,9 @@
  *
  * Submitting calls return 0 and fill *ret_op (may be NULL), or -EBUSY when all operation slots are in use: the caller
  * sheds load. Descriptors passed in stay the caller's unless it says otherwise.
+ *
+ * A vg_io may be made on one thread and handed to another: the first vg_io_run decides whose it is. Before that the
+ * submission queue takes `entries` operations, no more.
  */
 #ifndef VG_URING_IO_H
 #define VG_URING_IO_H

@@ -14,7 +14,7 @@ static struct vg_bufs *bufs_of(struct vg_io *io, const struct vg_op *op)
 	return op->kind == VG_OP_RECVMSG ? &io->datagrams : &io->streams;
 }
 
-static void rearm_later(struct vg_io *io, struct vg_op *op)
+void vg_op_rearm_later(struct vg_io *io, struct vg_op *op)
 {
 	op->rearm = true;
 	op->next = io->rearm_first;
@@ -30,14 +30,15 @@ static void drop_completion(struct vg_io *io, const struct vg_op *op, const stru
 		vg_bufs_return(bufs_of(io, op), cqe->flags >> IORING_CQE_BUFFER_SHIFT);
 }
 
-static void deliver(struct vg_io *io, enum vg_op_kind kind, vg_io_fn fn, void *owner, const struct io_uring_cqe *cqe)
+static void deliver(struct vg_io *io, enum vg_op_kind kind, vg_io_fn fn, void *owner, const struct io_uring_cqe *cqe,
+		    bool more)
 {
-	struct vg_io_event event = { .result = cqe->res, .more = cqe->flags & IORING_CQE_F_MORE };
+	struct vg_io_event event = { .result = cqe->res, .more = more };
 	bool buffer = cqe->flags & IORING_CQE_F_BUFFER;
 	__u32 index = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 
 	if (kind == VG_OP_RECVMSG && buffer) {
-		vg_datagram_deliver(io, fn, owner, cqe);
+		vg_datagram_deliver(io, fn, owner, cqe, more);
 		vg_bufs_return(&io->datagrams, index);
 		return;
 	}
@@ -48,6 +49,26 @@ static void deliver(struct vg_io *io, enum vg_op_kind kind, vg_io_fn fn, void *o
 	fn(owner, &event);
 	if (buffer)
 		vg_bufs_return(&io->streams, index);
+}
+
+/*
+ * A multishot operation that the kernel ended for its own reasons: no buffers, a full completion queue, an empty
+ * datagram. Those go on without their owner; an error or the end of a stream is the owner's business.
+ */
+static bool goes_on(const struct vg_op *op, int result)
+{
+	if (!op->fn || op->stop)
+		return false;
+	switch (op->kind) {
+	case VG_OP_ACCEPT:
+		return result >= 0;
+	case VG_OP_RECV:
+		return result > 0 || result == -ENOBUFS;
+	case VG_OP_RECVMSG:
+		return result >= 0 || result == -ENOBUFS;
+	default:
+		return false;
+	}
 }
 
 void vg_op_on_completion(struct vg_io *io, const struct io_uring_cqe *cqe)
@@ -71,10 +92,13 @@ void vg_op_on_completion(struct vg_io *io, const struct io_uring_cqe *cqe)
 		vg_wake_on_completion(io, op);
 		return;
 	}
-	if (cqe->res == -ENOBUFS && !more && fn && !op->stop && (kind == VG_OP_RECV || kind == VG_OP_RECVMSG)) {
-		io->stats.no_buffers++;
-		rearm_later(io, op);
-		return;
+	if (!more && goes_on(op, cqe->res)) {
+		vg_op_rearm_later(io, op);
+		more = true;
+		if (cqe->res == -ENOBUFS) {
+			io->stats.no_buffers++;
+			return;
+		}
 	}
 	if (!fn)
 		drop_completion(io, op, cqe);
@@ -84,7 +108,7 @@ void vg_op_on_completion(struct vg_io *io, const struct io_uring_cqe *cqe)
 		vg_op_put(io, op); /* before the call: the callee may submit again */
 	}
 	if (fn)
-		deliver(io, kind, fn, owner, cqe);
+		deliver(io, kind, fn, owner, cqe, more);
 }
 
 /* ---- slots --------------------------------------------------------------------------------------------------------- */
@@ -180,7 +204,7 @@ void vg_op_rearm_all(struct vg_io *io)
 		if (op->kind != VG_OP_WAKE && !op->fn)
 			vg_op_put(io, op);
 		else if (vg_op_arm(io, op))
-			rearm_later(io, op);
+			vg_op_rearm_later(io, op);
 	}
 }
 

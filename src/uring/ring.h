@@ -101,6 +101,7 @@ void vg_op_put(struct vg_io *io, struct vg_op *op);
 struct vg_op *vg_op_find(struct vg_io *io, __u64 user_data); /* NULL: stale */
 __u64 vg_op_name(const struct vg_io *io, const struct vg_op *op);
 int vg_op_arm(struct vg_io *io, struct vg_op *op); /* (re)submit a receive or the wake read; -EBUSY */
+void vg_op_rearm_later(struct vg_io *io, struct vg_op *op); /* at the end of the turn, when buffers are back */
 void vg_op_rearm_all(struct vg_io *io);
 void vg_op_on_completion(struct vg_io *io, const struct io_uring_cqe *cqe);
 
@@ -118,7 +119,7 @@ static inline __u8 *vg_bufs_at(const struct vg_bufs *bufs, __u32 index)
 int vg_datagram_init(struct vg_io *io, __u32 copies, __u32 bytes);
 void vg_datagram_deinit(struct vg_io *io);
 void vg_datagram_put(struct vg_io *io, __u32 copy);
-void vg_datagram_deliver(struct vg_io *io, vg_io_fn fn, void *owner, const struct io_uring_cqe *cqe);
+void vg_datagram_deliver(struct vg_io *io, vg_io_fn fn, void *owner, const struct io_uring_cqe *cqe, bool more);
 
 /* wake.c */
 int vg_wake_init(struct vg_io *io);

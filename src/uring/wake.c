@@ -35,11 +35,8 @@ void vg_wake_on_completion(struct vg_io *io, struct vg_op *op)
 
 	atomic_exchange(&io->wake_pending, false);
 	/* No room now: the end of the turn tries again. */
-	if (vg_op_arm(io, op)) {
-		op->rearm = true;
-		op->next = io->rearm_first;
-		io->rearm_first = (op - io->op) + 1;
-	}
+	if (vg_op_arm(io, op))
+		vg_op_rearm_later(io, op);
 	if (io->wake_fn)
 		io->wake_fn(io->wake_owner, &event);
 }
