@@ -37,6 +37,7 @@ struct vg_mem_request {
 
 struct vg_mem_answer {
 	__u8 status;
+	__u16 flags;	  /* VG_FLAG_TEXT: the body is another node's error text */
 	const char *text; /* more than the status says, for a person; or NULL */
 	__u64 ident, argument;
 	/* The value: in the caller's buffer, or lent: then release(release_context) is owed once it has been used. */

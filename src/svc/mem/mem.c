@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* The memory pool as a service: one instance a worker, one face a protocol. */
+#include "svc/mem/mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "svc/mem/resp.h"
+#include "svc/mem/window.h"
+
+static void mem_deinit(struct vg_env *env)
+{
+	struct vg_mem_worker *worker = env->service;
+
+	if (!worker)
+		return;
+	vg_mem_resp_deinit(env);
+	vg_window_free(worker->window);
+	free(worker);
+	env->service = NULL;
+}
+
+static int mem_init(struct vg_env *env)
+{
+	struct vg_mem_worker *worker = calloc(1, sizeof(*worker));
+	int error;
+
+	if (!worker)
+		return -ENOMEM;
+	error = vg_window_new(&worker->window, VG_WINDOW_CLIENTS, vg_env_random(env));
+	if (error) {
+		free(worker);
+		return error;
+	}
+	env->service = worker;
+	error = vg_mem_resp_init(env);
+	if (error) {
+		vg_window_free(worker->window);
+		free(worker);
+		env->service = NULL;
+	}
+	return error;
+}
+
+/* A browser, or a scraper that was given the wrong port. */
+static ssize_t http_refuse(struct vg_session *session, size_t length)
+{
+	static const char body[] = "this port speaks VIRGO binary, RESP and text; HTTP is on the admin port 9464\n";
+	static const char head[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+				   "Content-Length: 77\r\n\r\n";
+
+	_Static_assert(sizeof(body) - 1 == 77, "Content-Length");
+	vg_refuse(session->env, VG_REFUSAL_HTTP);
+	vg_out_append(session->out, head, sizeof(head) - 1);
+	vg_out_append(session->out, body, sizeof(body) - 1);
+	session->finish = true;
+	return (ssize_t)length;
+}
+
+/* memcached's protocol has no room here yet; its own error tells its clients so. */
+static ssize_t memcache_refuse(struct vg_session *session, size_t length)
+{
+	static const char line[] = "SERVER_ERROR this port speaks VIRGO binary, RESP and text\r\n";
+
+	vg_refuse(session->env, VG_REFUSAL_UNKNOWN_COMMAND);
+	vg_out_append(session->out, line, sizeof(line) - 1);
+	session->finish = true;
+	return (ssize_t)length;
+}
+
+static ssize_t mem_input(struct vg_session *session, const __u8 *data, size_t length)
+{
+	switch (session->protocol) {
+	case VG_PROTOCOL_BINARY:
+		return vg_mem_binary_input(session, data, length);
+	case VG_PROTOCOL_RESP:
+		return vg_mem_resp_input(session, data, length);
+	case VG_PROTOCOL_TEXT:
+		return vg_mem_text_input(session, data, length);
+	case VG_PROTOCOL_HTTP:
+		return http_refuse(session, length);
+	case VG_PROTOCOL_MEMCACHE:
+		return memcache_refuse(session, length);
+	case VG_PROTOCOL_UNKNOWN:
+		break;
+	}
+	return -EPROTONOSUPPORT;
+}
+
+static void mem_closed(struct vg_session *session)
+{
+	if (session->protocol == VG_PROTOCOL_RESP)
+		vg_mem_resp_closed(session);
+}
+
+const struct vg_service vg_service_mem = {
+	.name = "mem",
+	.port = VG_PORT_MEM,
+	.init = mem_init,
+	.deinit = mem_deinit,
+	.input = mem_input,
+	.closed = mem_closed,
+	.datagram = vg_mem_datagram,
+};
