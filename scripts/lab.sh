@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
+# A laboratory of whole nodes on one machine, for the demo, the namespace tests and the benchmarks: each node in a network
+# namespace of its own with a bpffs of its own, a client, and a bridge between them. Source it, call lab_up, use the
+# rest, and lab_down in a trap. Everything carries a name with the shell's PID, so two laboratories do not meet.
+#
+#   LAB_BUILD    the build folder
+#   lab_up N     namespaces and links for N nodes and a client
+#   lab_node I   run a command on node I;    lab_client runs it on the client
+#   lab_start I  agent and daemon of node I; LAB_VIRGOD_FLAGS has further flags, LAB_XDP=no leaves BPF out
+#   lab_stop I   end node I's daemon in order;    lab_kill I: kill -9
+
+LAB=vg$$
+LAB_DIR=
+LAB_NODES=0
+LAB_XDP=${LAB_XDP:-yes}
+LAB_VIRGOD_FLAGS=${LAB_VIRGOD_FLAGS:-}
+declare -a LAB_PIDS=()
+
+lab_address() { echo "10.77.0.$((10 + $1))"; }
+lab_address6() { echo "fd77::$((10 + $1))"; }
+lab_node() { local i=$1; shift; ip netns exec "$LAB-n$i" "$@"; }
+lab_client() { ip netns exec "$LAB-c" "$@"; }
+lab_switch() { ip netns exec "$LAB-s" "$@"; }
+lab_agent() { local i=$1; shift; lab_node "$i" "$LAB_BUILD/virgo-agent" "$@" --pin-root "$LAB_DIR/bpf$i"; }
+lab_list() { local i list=; for ((i = 0; i < LAB_NODES; i++)); do list+=${list:+,}$(lab_address "$i"); done; echo "$list"; }
+
+# lab_link NAMESPACE PORT ADDRESS ADDRESS6: eth0 in the namespace, PORT on the switch's bridge.
+lab_link() {
+	ip netns add "$1"
+	ip link add "$2" netns "$LAB-s" type veth peer name eth0 netns "$1"
+	ip -n "$LAB-s" link set "$2" master br0 up
+	ip -n "$1" addr add "$3/24" dev eth0
+	ip -n "$1" addr add "$4/64" dev eth0 nodad
+	ip -n "$1" link set eth0 up
+	ip -n "$1" link set lo up
+}
+
+lab_up() {
+	local i
+	LAB_NODES=$1
+	LAB_DIR=$(mktemp -d "/tmp/$LAB-XXXXXX")
+	ip netns add "$LAB-s"
+	ip -n "$LAB-s" link add br0 type bridge
+	ip -n "$LAB-s" link set br0 up
+	for ((i = 0; i < LAB_NODES; i++)); do
+		lab_link "$LAB-n$i" "port$i" "$(lab_address "$i")" "$(lab_address6 "$i")"
+		mkdir "$LAB_DIR/bpf$i"
+		mount -t bpf "$LAB-bpf$i" "$LAB_DIR/bpf$i"
+	done
+	lab_link "$LAB-c" portc 10.77.0.2 fd77::2
+	mkdir "$LAB_DIR/bpfs"
+	mount -t bpf "$LAB-bpfs" "$LAB_DIR/bpfs"
+	(umask 077; head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$LAB_DIR/key")
+}
+
+# The agent loads and attaches on the node, and the pass-through program on the switch's side: XDP_TX over veth needs it.
+lab_load() {
+	local i=$1
+	lab_agent "$i" load
+	lab_agent "$i" attach eth0
+	lab_switch "$LAB_BUILD/virgo-agent" attach "port$i" --role pass --pin-root "$LAB_DIR/bpfs"
+}
+
+lab_daemon() {
+	local i=$1
+	# shellcheck disable=SC2086 # flags are a list
+	lab_node "$i" "$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" --key-file "$LAB_DIR/key" \
+		--pin-root "$LAB_DIR/bpf$i" --workers 1 --arena-size 64m --heap-size 256m $LAB_VIRGOD_FLAGS \
+		2>> "$LAB_DIR/virgod$i.log" &
+	LAB_PIDS[i]=$!
+	lab_wait_port "$i"
+}
+
+lab_start() {
+	[ "$LAB_XDP" = no ] || lab_load "$1"
+	lab_daemon "$1"
+}
+
+# Until the daemon answers; at most ten seconds.
+lab_wait_port() {
+	local i=$1 tries
+	for ((tries = 0; tries < 200; tries++)); do
+		if lab_node "$i" bash -c "exec 3<>/dev/tcp/$(lab_address "$i")/30000" 2>/dev/null; then
+			return 0
+		fi
+		kill -0 "${LAB_PIDS[i]}" 2>/dev/null || break
+		sleep 0.05
+	done
+	echo "node $i does not answer:" >&2
+	cat "$LAB_DIR/virgod$i.log" >&2
+	return 1
+}
+
+lab_stop() { kill -TERM "${LAB_PIDS[$1]}" 2>/dev/null; wait "${LAB_PIDS[$1]}"; }
+lab_kill() { kill -KILL "${LAB_PIDS[$1]}" 2>/dev/null; wait "${LAB_PIDS[$1]}" 2>/dev/null || :; }
+
+# Takes everything away, in whatever state it is; safe to call twice.
+lab_down() {
+	local name pid
+	[ -n "$LAB_DIR" ] || return 0
+	for pid in "${LAB_PIDS[@]}"; do
+		kill -KILL "$pid" 2>/dev/null || :
+		wait "$pid" 2>/dev/null || :
+	done
+	# What else still runs in the laboratory's namespaces was started by it.
+	for name in $(ip netns list | awk -v p="$LAB-" 'index($1, p) == 1 { print $1 }'); do
+		ip netns pids "$name" | xargs -r kill -KILL 2>/dev/null || :
+		ip netns del "$name"
+	done
+	for name in "$LAB_DIR"/bpf*; do
+		umount "$name" 2>/dev/null || :
+	done
+	rm -rf "$LAB_DIR"
+	LAB_DIR=
+}
