@@ -8,8 +8,11 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/if_link.h>
 #include <net/if.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +23,10 @@
 #include "traffic.skel.h"
 
 #define SERVERS_MAX 8
-#define FRAMES_A_CALL 16384
 /* Without an answer for so long, a window is taken to be lost (the server's queue was full). */
-#define LOST_AFTER_NS 20000000u
+#define LOST_AFTER_US 10000
 
-enum { OPTION_ECHO = 256, OPTION_WARMUP, OPTION_CPU, OPTION_MAC_TO, OPTION_MAC_FROM };
+enum { OPTION_ECHO = 256, OPTION_WARMUP, OPTION_CPU, OPTION_MAC_TO, OPTION_MAC_FROM, OPTION_THREADED };
 
 static const struct argp_option OPTIONS[] = {
 	{ "interface", 'i', "NAME", 0, "interface to send from (a veth end)", 0 },
@@ -41,6 +43,7 @@ static const struct argp_option OPTIONS[] = {
 	{ "echo", OPTION_ECHO, NULL, 0, "requests come back as they are", 0 },
 	{ "warmup", OPTION_WARMUP, "MS", 0, "time before measuring, milliseconds (300)", 0 },
 	{ "cpu", OPTION_CPU, "N", 0, "run on this processor", 0 },
+	{ "threaded", OPTION_THREADED, NULL, 0, "receive in a kernel thread of its own, pinned to the same processor", 0 },
 	{ 0 },
 };
 
@@ -51,7 +54,7 @@ struct options {
 	double warmup_s, duration_s;
 	pid_t servers[SERVERS_MAX];
 	int servers_count, cpu;
-	bool echo;
+	bool echo, threaded;
 };
 
 static unsigned long number(struct argp_state *state, const char *text, unsigned long min, unsigned long max)
@@ -106,6 +109,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 		options->servers[options->servers_count++] = (pid_t)number(state, text, 1, 1u << 22);
 		break;
 	case OPTION_ECHO: options->echo = true; break;
+	case OPTION_THREADED: options->threaded = true; break;
 	case OPTION_CPU: options->cpu = (int)number(state, text, 0, 1023); break;
 	case ARGP_KEY_END:
 		if (!options->interface || !options->ends.port_to || !options->ends.address_to)
@@ -147,53 +151,101 @@ static void take_mark(const struct traffic *traffic, const struct options *optio
 			ret_mark->server_ns += ns;
 }
 
-/* Make frames until the clock says so. */
-static int make_until(struct traffic *traffic, const struct options *options, __u64 until_ns)
+/* The thread that makes frames. One call makes them all: setting one up waits for the kernel for tens of milliseconds. */
+struct maker {
+	const struct options *options;
+	int program, err;
+	pthread_t thread;
+};
+
+static void *make_frames(void *argument)
 {
 	static __u8 frame[VG_TRAFFIC_FRAME];
-	struct xdp_md context = { .data_end = sizeof(frame), .ingress_ifindex = if_nametoindex(options->interface) };
+	struct maker *maker = argument;
+	struct xdp_md context = { .data_end = sizeof(frame),
+				  .ingress_ifindex = if_nametoindex(maker->options->interface) };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = sizeof(frame), .ctx_in = &context,
-		    .ctx_size_in = sizeof(context), .repeat = FRAMES_A_CALL, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
-		    .batch_size = options->batch);
-	int program = bpf_program__fd(traffic->progs.traffic_make), err;
-	__u64 answered = 0, answered_ns = 0, now_ns;
+		    .ctx_size_in = sizeof(context), .repeat = INT_MAX, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
+		    .batch_size = maker->options->batch);
 
-	while ((now_ns = vg_bench_now_ns()) < until_ns) {
-		err = bpf_prog_test_run_opts(program, &run);
-		if (err)
-			return err;
-		if (traffic->bss->sink.answered != answered) {
-			answered = traffic->bss->sink.answered;
-			answered_ns = now_ns;
-		} else if (options->window && now_ns - answered_ns > LOST_AFTER_NS) {
-			traffic->data->maker.sent = answered; /* nobody sends now: this thread is the maker */
-			answered_ns = now_ns;
-		}
-	}
-	return 0;
+	maker->err = bpf_prog_test_run_opts(maker->program, &run);
+	if (maker->err == -EINTR)
+		maker->err = 0; /* how it is told to stop */
+	return NULL;
 }
 
-static void print_result(const struct mark *from, const struct mark *to)
+static void on_stop(int signal)
+{
+}
+
+static int maker_start(struct maker *maker)
+{
+	struct sigaction stop = { .sa_handler = on_stop };
+
+	sigaction(SIGUSR1, &stop, NULL);
+	return -pthread_create(&maker->thread, NULL, make_frames, maker);
+}
+
+/* The signal is repeated: one that comes before the call has begun has no effect. */
+static int maker_stop(struct maker *maker)
+{
+	while (pthread_tryjoin_np(maker->thread, NULL) == EBUSY) {
+		pthread_kill(maker->thread, SIGUSR1);
+		usleep(1000);
+	}
+	return maker->err;
+}
+
+/* Let time pass; forgive the server what it has lost. */
+static void wait_for(struct traffic *traffic, const struct options *options, double seconds)
+{
+	__u64 until_ns = vg_bench_now_ns() + (__u64)(seconds * 1e9), answered = 0, unanswered;
+
+	while (vg_bench_now_ns() < until_ns) {
+		usleep(LOST_AFTER_US);
+		unanswered = traffic->data->maker.sent - traffic->bss->sink.answered - traffic->bss->lost;
+		if (options->window && traffic->bss->sink.answered == answered)
+			traffic->bss->lost += unanswered;
+		answered = traffic->bss->sink.answered;
+	}
+}
+
+static void print_result(const struct traffic *traffic, const struct mark *from, const struct mark *to)
 {
 	double seconds = (double)(to->now_ns - from->now_ns) / 1e9;
 	__u64 answered = to->counts.answered - from->counts.answered;
 	double answers = answered ? (double)answered : 1;
 
 	printf("{\"seconds\": %.4f, \"sent\": %llu, \"answered\": %llu, \"right\": %llu, \"not_ok\": %llu, \"wrong\": %llu, "
-	       "\"offered_rate\": %.1f, \"rate\": %.1f, \"loader_cpu_share\": %.4f, \"server_cpu_share\": %.4f, "
+	       "\"lost\": %llu, \"offered_rate\": %.1f, \"rate\": %.1f, \"loader_cpu_share\": %.4f, \"server_cpu_share\": %.4f, "
 	       "\"server_cpu_ns\": %.2f}\n",
 	       seconds, to->sent - from->sent, answered, to->counts.right - from->counts.right,
-	       to->counts.not_ok - from->counts.not_ok, to->counts.wrong - from->counts.wrong,
+	       to->counts.not_ok - from->counts.not_ok, to->counts.wrong - from->counts.wrong, (unsigned long long)traffic->bss->lost,
 	       (double)(to->sent - from->sent) / seconds, (double)answered / seconds,
 	       (double)(to->loader_ns - from->loader_ns) / 1e9 / seconds,
 	       (double)(to->server_ns - from->server_ns) / 1e9 / seconds,
 	       (double)(to->server_ns - from->server_ns) / answers);
 }
 
+/* This interface's receive side runs where and how it is told, not where the server's sender leaves it. */
+static int set_threaded(const struct options *options)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%.15s/threaded", options->interface);
+	file = fopen(path, "we");
+	if (!file)
+		return -errno;
+	fprintf(file, "%d", options->threaded);
+	return fclose(file) ? -errno : 0;
+}
+
 static int flood(struct traffic *traffic, const struct options *options)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, native, .flags = XDP_FLAGS_DRV_MODE);
 	int ifindex = (int)if_nametoindex(options->interface);
+	struct maker maker = { .options = options };
 	struct mark from, to;
 	int link, err;
 
@@ -204,13 +256,20 @@ static int flood(struct traffic *traffic, const struct options *options)
 	link = bpf_link_create(bpf_program__fd(traffic->progs.traffic_sink), ifindex, BPF_XDP, &native);
 	if (link < 0)
 		return link;
-	err = make_until(traffic, options, vg_bench_now_ns() + (__u64)(options->warmup_s * 1e9));
+	maker.program = bpf_program__fd(traffic->progs.traffic_make);
+	err = set_threaded(options);
+	if (!err)
+		err = maker_start(&maker);
+	if (err)
+		goto out;
+	wait_for(traffic, options, options->warmup_s);
 	take_mark(traffic, options, &from);
-	if (!err)
-		err = make_until(traffic, options, from.now_ns + (__u64)(options->duration_s * 1e9));
+	wait_for(traffic, options, options->duration_s);
 	take_mark(traffic, options, &to);
+	err = maker_stop(&maker);
 	if (!err)
-		print_result(&from, &to);
+		print_result(traffic, &from, &to);
+out:
 	close(link);
 	return err;
 }

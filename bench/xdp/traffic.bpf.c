@@ -35,7 +35,8 @@ struct {
 	__u64 random;
 } maker __attribute__((aligned(64))) = { .random = 0x9E3779B97F4A7C15ULL };
 struct vg_traffic_counts sink __attribute__((aligned(64)));
-__u64 after __attribute__((aligned(64))); /* keeps the next object off the sink's line */
+/* Requests that user space has given up: the window is open for as many again. */
+__u64 lost __attribute__((aligned(64)));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -115,7 +116,8 @@ static __always_inline int make(struct xdp_md *ctx)
 SEC("xdp")
 int traffic_make(struct xdp_md *ctx)
 {
-	if (cfg_window && maker.sent - *(volatile __u64 *)&sink.answered >= cfg_window)
+	if (cfg_window &&
+	    maker.sent - *(volatile __u64 *)&sink.answered - *(volatile __u64 *)&lost >= cfg_window)
 		return XDP_DROP;
 	return make(ctx) < 0 ? XDP_ABORTED : XDP_TX;
 }
