@@ -144,6 +144,24 @@ static json_t *memory_json(const struct vg_world *world)
 			 "buckets", integer(figures.buckets), "chain_lines", integer(figures.chain_lines));
 }
 
+/* Requests of ours that XDP left to the daemon: every reason to pass but those that say the packet was not for us. */
+static __u64 xdp_passed(const struct vg_world *world)
+{
+	enum { VERDICT_PASS = 1, VERDICT_TX, VERDICT_REDIRECT, VERDICT_OK };
+	static const __u8 verdicts[] = {
+#define X(name, verdict, text) VERDICT_##verdict,
+		VG_REASONS(X)
+#undef X
+	};
+	__u64 sum = 0;
+
+	for (int reason = 0; reason < VG_REASON_MAX; reason++)
+		if (verdicts[reason] == VERDICT_PASS && reason != VG_REASON_NOT_IP && reason != VG_REASON_NOT_VIRGO &&
+		    reason != VG_REASON_PEER_PASS && reason != VG_REASON_IS_REPLY)
+			sum += vg_bpfmaps_count(&world->maps, (enum vg_reason)reason);
+	return sum;
+}
+
 static json_t *xdp_json(const struct vg_world *world)
 {
 	static const struct {
@@ -158,6 +176,8 @@ static json_t *xdp_json(const struct vg_world *world)
 
 	for (unsigned int i = 0; object && i < sizeof(shown) / sizeof(shown[0]); i++)
 		json_object_set_new(object, shown[i].name, integer(vg_bpfmaps_count(&world->maps, shown[i].reason)));
+	if (object)
+		json_object_set_new(object, "passed", integer(xdp_passed(world)));
 	return object;
 }
 
