@@ -34,6 +34,7 @@ struct vg_store_config {
 	__u16 node;		/* goes into handles */
 	__u32 workers;		/* how many will register */
 	__u64 instance;		/* random, for the arena header */
+	__u64 now_ms;		/* adopting drops what has expired by now; 0: nothing has */
 };
 
 struct vg_store_repair {	/* what adopting found */

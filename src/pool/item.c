@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/item.h"
+
+#include <errno.h>
+
+/* ---- blocks ---- */
+
+struct vg_block *vg_block_new(struct vg_store *store, __u32 key_length, __u64 capacity)
+{
+	__u64 head_bytes = sizeof(struct vg_block) + VG_ALIGN_UP(key_length, 16u);
+	struct vg_block *block = vg_heap_alloc(&store->heap, head_bytes + capacity);
+
+	if (!block)
+		return NULL;
+	*block = (struct vg_block){ &store->heap, 1, key_length, vg_heap_usable(block) - head_bytes, 0 };
+	return block;
+}
+
+/* Relaxed: whoever pins holds the sequence under which the block is reachable, so it cannot be on its way out. */
+void vg_block_ref(struct vg_block *block)
+{
+	__atomic_fetch_add(&block->references, 1, __ATOMIC_RELAXED);
+}
+
+const void *vg_block_data(const struct vg_block *block)
+{
+	return vg_block_value(block);
+}
+
+/* Release: this holder's reads come before the free; acquire: the last one sees that all others' have. */
+void vg_block_put(void *memory)
+{
+	struct vg_block *block = memory;
+	__u32 before = __atomic_fetch_sub(&block->references, 1, __ATOMIC_ACQ_REL);
+
+	assert(before > 0);
+	if (before == 1)
+		vg_heap_free(block->heap, block);
+}
+
+/* ---- cells ---- */
+
+__u32 vg_cell_get(struct vg_store *store, struct vg_store_worker *worker, __u32 class)
+{
+	__u32 cell = vg_slab_get(&store->slabs, &worker->cache, class);
+
+	if (cell)
+		vg_worker_count(worker->cell_bytes, (__s64)store->slabs.class[class].cell_bytes);
+	return cell;
+}
+
+void vg_cell_put(struct vg_store *store, struct vg_store_worker *worker, __u32 class, __u32 cell)
+{
+	vg_worker_count(worker->cell_bytes, -(__s64)store->slabs.class[class].cell_bytes);
+	vg_slab_put(&store->slabs, &worker->cache, class, cell);
+}
+
+/* ---- what a change stores ---- */
+
+int vg_change_length(const struct vg_change *change, __u64 *ret_length)
+{
+	__u64 length = 0;
+
+	assert(change->parts >= 0 && change->parts <= (int)(sizeof(change->part) / sizeof(change->part[0])));
+	for (int i = 0; i < change->parts; i++) {
+		if (change->part[i].length > VG_VALUE_MAX - length)
+			return -EMSGSIZE;
+		length += change->part[i].length;
+	}
+	*ret_length = length;
+	return 0;
+}
+
+static void part_copy(__u8 *to, const struct vg_part *part)
+{
+	if (part->data)
+		memcpy(to, part->data, part->length);
+	else
+		memset(to, 0, part->length);
+}
+
+static void parts_copy(__u8 *to, const struct vg_change *change)
+{
+	for (int i = 0; i < change->parts; to += change->part[i++].length)
+		if (change->part[i].length)
+			part_copy(to, &change->part[i]);
+}
+
+static bool is_append(const struct vg_change *change, const struct vg_item *old)
+{
+	return old && change->parts > 1 && change->part[0].data == vg_item_value(old) &&
+	       change->part[0].length == old->value_length;
+}
+
+static void header_set(struct vg_item *item, __u64 value_length, __u64 expire_ms, __u64 now_ms)
+{
+	if (expire_ms > VG_ITEM_EXPIRE_MAX)
+		expire_ms = VG_ITEM_EXPIRE_MAX;
+	item->value_length = (__u32)value_length;
+	item->expire_low = (__u32)expire_ms;
+	item->expire_high = (__u16)(expire_ms >> 32);
+	item->access_clock = vg_access_clock(now_ms);
+}
+
+/* XDP compares and copies whole words: what is behind the last byte is zero. */
+static void pad(__u8 *at, __u64 length)
+{
+	for (; length % 8; length++)
+		at[length] = 0;
+}
+
+static int item_new_inline(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+			   const struct vg_change *change, __u64 length, __u64 now_ms, __u32 *ret_cell)
+{
+	__u32 class = vg_slab_size_class((__u32)vg_item_bytes(key->length, length));
+	__u32 cell = vg_cell_get(store, worker, VG_SLAB_CLASS_ITEM + class);
+	struct vg_item *item = vg_item_at(store, cell);
+
+	if (!cell)
+		return -ENOMEM;
+	item->key_length = (__u16)key->length;
+	item->flags = 0;
+	item->slab_class = (__u8)class;
+	header_set(item, length, change->expire_ms, now_ms);
+	if (key->length)
+		memcpy(item + 1, key->data, key->length);
+	pad((__u8 *)(item + 1), key->length);
+	parts_copy(vg_item_value(item), change);
+	pad(vg_item_value(item), length);
+	*ret_cell = cell;
+	return 0;
+}
+
+static int item_new_heap(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+			 const struct vg_change *change, __u64 length, __u64 capacity, __u64 now_ms, __u32 *ret_cell)
+{
+	bool heap_key = key->length > VG_INLINE_KEY_MAX;
+	__u32 inline_key_length = heap_key ? 0 : key->length;
+	__u32 class = vg_slab_size_class(vg_item_value_offset(inline_key_length) + (heap_key ? 16 : 8));
+	__u32 cell = vg_cell_get(store, worker, VG_SLAB_CLASS_ITEM + class);
+	struct vg_item *item = vg_item_at(store, cell);
+	struct vg_block *block;
+
+	if (!cell)
+		return -ENOMEM;
+	block = vg_block_new(store, heap_key ? key->length : 0, capacity);
+	if (!block) {
+		vg_cell_put(store, worker, VG_SLAB_CLASS_ITEM + class, cell);
+		return -ENOMEM;
+	}
+	item->key_length = (__u16)inline_key_length;
+	item->flags = heap_key ? VG_ITEM_HEAP | VG_ITEM_HEAP_KEY : VG_ITEM_HEAP;
+	item->slab_class = (__u8)class;
+	header_set(item, length, change->expire_ms, now_ms);
+	if (key->length)
+		memcpy(heap_key ? vg_block_key(block) : (__u8 *)(item + 1), key->data, key->length);
+	pad((__u8 *)(item + 1), inline_key_length);
+	memcpy((__u8 *)item + vg_item_value_offset(inline_key_length), &block, sizeof(block));
+	if (heap_key)
+		memcpy((__u8 *)item + VG_ITEM_HASH_OFFSET, &key->hash, sizeof(key->hash));
+	parts_copy(vg_block_value(block), change);
+	*ret_cell = cell;
+	return 0;
+}
+
+int vg_item_new(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		const struct vg_change *change, const struct vg_item *old, __u64 now_ms, __u32 *ret_cell)
+{
+	__u64 length, slack = 0;
+	int error = vg_change_length(change, &length);
+
+	if (error)
+		return error;
+	if (vg_item_bytes(key->length, length) <= VG_CELL_MAX)
+		return item_new_inline(store, worker, key, change, length, now_ms, ret_cell);
+	if (is_append(change, old)) /* there will be more: room for it makes many appends linear, not square */
+		slack = length / 2 < (64u << 20) ? length / 2 : 64u << 20;
+	error = item_new_heap(store, worker, key, change, length, length + slack, now_ms, ret_cell);
+	if (error && slack)
+		error = item_new_heap(store, worker, key, change, length, length, now_ms, ret_cell);
+	return error;
+}
+
+void vg_item_free(struct vg_store *store, struct vg_store_worker *worker, __u32 cell)
+{
+	struct vg_item *item = vg_item_at(store, cell);
+
+	if (item->flags & VG_ITEM_HEAP)
+		vg_block_put(vg_item_block(item));
+	vg_cell_put(store, worker, VG_SLAB_CLASS_ITEM + item->slab_class, cell);
+}
+
+/* ---- changing an item where it is ---- */
+
+/*
+ * While an item is changed in place the bucket says so: if the process dies here, the next one drops this item and
+ * keeps the bucket's others. The stores are in this order in the program, which is all that a dead process needs.
+ */
+static void mark(struct vg_store *store, struct vg_bucket *bucket, const struct vg_item *item)
+{
+	__atomic_store_n(&bucket->reserved, vg_store_offset(store, item), __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static void unmark(struct vg_bucket *bucket)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&bucket->reserved, 0, __ATOMIC_RELAXED);
+}
+
+/* Already where it shall be? */
+static bool part_stays(const struct vg_part *part, const __u8 *value, __u64 value_length, __u64 at)
+{
+	return part->data && part->data == value + at && at + part->length <= value_length;
+}
+
+/* Can the parts be written over the old value one by one? *ret_first: the lowest byte that changes. */
+static bool parts_apply_in_place(const struct vg_change *change, const __u8 *value, __u64 value_length,
+				 __u64 *ret_first)
+{
+	__u64 at = 0, first = ~0ULL;
+
+	for (int i = 0; i < change->parts; at += change->part[i++].length) {
+		const struct vg_part *part = &change->part[i];
+		const __u8 *data = part->data;
+
+		if (!part->length || part_stays(part, value, value_length, at))
+			continue;
+		if (data && data < value + value_length && data + part->length > value)
+			return false;
+		if (at < first)
+			first = at;
+	}
+	*ret_first = first;
+	return true;
+}
+
+static bool place_suits(const struct vg_store *store, const struct vg_item *item, __u64 length, __u64 first)
+{
+	__u64 item_bytes = vg_item_bytes(item->key_length, length);
+	const struct vg_block *block;
+
+	if (!(item->flags & VG_ITEM_HEAP)) {
+		__u32 cell_bytes = vg_slab_size(item->slab_class);
+
+		return item_bytes <= cell_bytes && item_bytes * 2 >= cell_bytes;
+	}
+	block = vg_item_block(item);
+	if (item->flags & VG_ITEM_HEAP_KEY)
+		item_bytes += block->key_length;
+	if (item_bytes <= VG_CELL_MAX || length > block->capacity || length * 2 < block->capacity)
+		return false;
+	if (first >= item->value_length && length >= item->value_length)
+		return true; /* pinned bytes stay as they are: what is behind them is nobody's yet */
+	return __atomic_load_n(&block->references, __ATOMIC_ACQUIRE) == 1; /* acquire: see vg_block_put */
+}
+
+bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
+		   const struct vg_change *change, __u64 now_ms)
+{
+	__u8 *value = vg_item_value(item);
+	__u64 length, first, at = 0;
+
+	if (vg_change_length(change, &length) ||
+	    !parts_apply_in_place(change, value, item->value_length, &first) || !place_suits(store, item, length, first))
+		return false;
+	mark(store, bucket, item);
+	for (int i = 0; i < change->parts; at += change->part[i++].length)
+		if (change->part[i].length && !part_stays(&change->part[i], value, item->value_length, at))
+			part_copy(value + at, &change->part[i]);
+	if (!(item->flags & VG_ITEM_HEAP))
+		pad(value, length);
+	header_set(item, length, change->expire_ms, now_ms);
+	unmark(bucket);
+	return true;
+}
+
+void vg_item_set_deadline(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item, __u64 expire_ms)
+{
+	mark(store, bucket, item);
+	header_set(item, item->value_length, expire_ms, (__u64)item->access_clock * 16000);
+	unmark(bucket);
+}

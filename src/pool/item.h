@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Items: how a key and its value lie in a cell, or in a cell and a block of the heap tier. Under the bucket's sequence. */
+#ifndef VG_POOL_ITEM_H
+#define VG_POOL_ITEM_H
+
+#include "pool/private.h"
+#include "virgo/hash.h"
+
+#define VG_INLINE_KEY_MAX 1024		  /* a longer key goes to the heap tier along with its value */
+#define VG_ITEM_EXPIRE_MAX ((1ULL << 48) - 1)
+
+static inline struct vg_item *vg_item_at(const struct vg_store *store, __u32 cell)
+{
+	return (struct vg_item *)(store->arena + cell);
+}
+
+static inline __u16 vg_access_clock(__u64 now_ms)
+{
+	return (__u16)(now_ms / 16000);
+}
+
+static inline __u64 vg_item_deadline(const struct vg_item *item)
+{
+	return vg_item_expire_ms(item->expire_low, item->expire_high);
+}
+
+static inline bool vg_deadline_passed(__u64 expire_ms, __u64 now_ms)
+{
+	return expire_ms && expire_ms <= now_ms;
+}
+
+static inline bool vg_item_expired(const struct vg_item *item, __u64 now_ms)
+{
+	return vg_deadline_passed(vg_item_deadline(item), now_ms);
+}
+
+/* With VG_ITEM_HEAP. A key in the heap leaves its key_length 0, so that both places below hold in either case. */
+static inline struct vg_block *vg_item_block(const struct vg_item *item)
+{
+	return (struct vg_block *)vg_load64((const __u8 *)item + vg_item_value_offset(item->key_length));
+}
+
+#define VG_ITEM_HASH_OFFSET (sizeof(struct vg_item) + 8) /* of the key's hash, with VG_ITEM_HEAP_KEY */
+
+static inline __u8 *vg_block_key(const struct vg_block *block)
+{
+	return (__u8 *)(block + 1);
+}
+
+static inline __u8 *vg_block_value(const struct vg_block *block)
+{
+	return vg_block_key(block) + VG_ALIGN_UP(block->key_length, 16u);
+}
+
+static inline __u8 *vg_item_value(const struct vg_item *item)
+{
+	if (item->flags & VG_ITEM_HEAP)
+		return vg_block_value(vg_item_block(item));
+	return (__u8 *)item + vg_item_value_offset(item->key_length);
+}
+
+static inline const void *vg_item_key(const struct vg_item *item, __u32 *ret_length)
+{
+	if (item->flags & VG_ITEM_HEAP_KEY) {
+		*ret_length = vg_item_block(item)->key_length;
+		return vg_block_key(vg_item_block(item));
+	}
+	*ret_length = item->key_length;
+	return item + 1;
+}
+
+static inline __u64 vg_item_hash(const struct vg_item *item)
+{
+	if (item->flags & VG_ITEM_HEAP_KEY)
+		return vg_load64((const __u8 *)item + VG_ITEM_HASH_OFFSET);
+	return vg_hash64(item + 1, item->key_length);
+}
+
+/* Header, key and value in one cell; more than VG_CELL_MAX: in the heap tier. */
+static inline __u64 vg_item_bytes(__u32 key_length, __u64 value_length)
+{
+	return vg_item_value_offset(key_length) + VG_ALIGN_UP(value_length, (__u64)8);
+}
+
+/* A block with one reference; its key_length and capacity are set. NULL: no room. */
+struct vg_block *vg_block_new(struct vg_store *store, __u32 key_length, __u64 capacity);
+void vg_block_ref(struct vg_block *block);
+
+/* Cells of the arena, counted. 0: none. */
+__u32 vg_cell_get(struct vg_store *store, struct vg_store_worker *worker, __u32 class);
+void vg_cell_put(struct vg_store *store, struct vg_store_worker *worker, __u32 class, __u32 cell);
+
+/* The length of what a change stores. -EMSGSIZE. */
+int vg_change_length(const struct vg_change *change, __u64 *ret_length);
+
+/* A new item that nobody sees yet, with the change's value and deadline. 0, or -ENOMEM or -EMSGSIZE. */
+int vg_item_new(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		const struct vg_change *change, const struct vg_item *old, __u64 now_ms, __u32 *ret_cell);
+void vg_item_free(struct vg_store *store, struct vg_store_worker *worker, __u32 cell);
+
+/*
+ * Store the change into the item it replaces. False, and nothing is done: it does not fit there, would waste the place,
+ * needs the old value while it is overwritten, or a reader has it pinned.
+ */
+bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
+		   const struct vg_change *change, __u64 now_ms);
+void vg_item_set_deadline(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item, __u64 expire_ms);
+
+#endif

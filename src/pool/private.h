@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the files of this room share, and nobody outside it includes. */
+#ifndef VG_POOL_PRIVATE_H
+#define VG_POOL_PRIVATE_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "pool/heap.h"
+#include "pool/lock.h"
+#include "pool/slab.h"
+#include "pool/store.h"
+
+#define VG_STORE_WORKERS_MAX 1024
+#define VG_SCAN_BYTES (VG_KEY_MAX + 65536) /* keys of one bucket copied out at once: always at least one */
+
+/* A key's or allocation's memory in the heap tier: this header, the key padded to 16 bytes (or none), the value. */
+struct vg_block {
+	struct vg_heap *heap;
+	__u32 references; /* the item's own and the pins'; taken only under the bucket's (slot's) sequence */
+	__u32 key_length;
+	__u64 capacity;	  /* bytes there are for the value */
+	__u64 reserved;
+};
+_Static_assert(sizeof(struct vg_block) % VG_HEAP_ALIGN == 0, "the key behind it is aligned");
+
+/* One worker's. The figures have one writer; others read them. */
+struct vg_store_worker {
+	__s64 keys, lines, cell_bytes, handles; /* may go below zero: what one stores another deletes */
+	__u64 expired, retries;
+	__u32 growth; /* keys inserted less removed since the shared figure heard of it */
+	struct vg_slab_cache cache;
+	struct vg_transaction *transaction;
+	__u8 *scan; /* VG_SCAN_BYTES */
+} __attribute__((aligned(64)));
+
+struct vg_store {
+	struct vg_arena_header *header;
+	__u8 *arena; /* the same address */
+	__u64 arena_bytes;
+	struct vg_bucket *buckets;
+	struct vg_handle_slot *slots;
+	__u16 node;
+	__u32 workers_count;
+	struct vg_store_worker *workers;
+	struct vg_slabs slabs;
+	struct vg_heap heap;
+
+	struct {
+		__s64 keys;	      /* about how many there are: workers add to it now and then */
+		struct vg_lock split; /* one thread at a time grows the table */
+	} growth __attribute__((aligned(64)));
+	struct {
+		struct vg_lock lock;
+		__u32 fresh;	   /* slots from here on were never used */
+		__u32 first, last; /* free ones, the longest free first; slot + 1, 0: none */
+	} handles __attribute__((aligned(64)));
+	__u32 sweep_bucket; /* atomic */
+};
+
+extern _Thread_local __u32 vg_store_worker_index;
+
+static inline struct vg_store_worker *vg_worker_self(const struct vg_store *store)
+{
+	assert(vg_store_worker_index < store->workers_count);
+	return &store->workers[vg_store_worker_index];
+}
+
+/* A figure of this worker's changes by `by`. */
+#define vg_worker_count(figure, by) __atomic_store_n(&(figure), (figure) + (by), __ATOMIC_RELAXED)
+
+static inline __u32 vg_store_offset(const struct vg_store *store, const void *at)
+{
+	return (__u32)((const __u8 *)at - store->arena);
+}
+
+static inline __u32 vg_buckets_count(__u64 control)
+{
+	return (1u << (control >> 32 & 31)) + (__u32)control;
+}
+
+/* transact.c: of what a worker needs for a transaction. */
+size_t vg_transaction_bytes(void);
+
+/* repair.c: make an arena that a dead process left consistent. 0, or -EINVAL: it is not one, or beyond repair. */
+int vg_store_adopt(struct vg_store *store, __u64 now_ms, struct vg_store_repair *ret_repair);
+/* handle.c: its part of it. */
+void vg_handles_adopt(struct vg_store *store, __u64 *claimed);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/slab.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/mman.h>
+
+/* What the process knows of a slab; under its class's lock. Free cells are linked through their first four bytes. */
+struct vg_slab {
+	__u32 free;	   /* arena offset of the first free cell, 0: none */
+	__u16 carved;	   /* cells from here on were never used */
+	__u16 used;	   /* cells handed out, those in caches included */
+	__u32 next, previous; /* in its class's list, slab number + 1 */
+	__u64 emptied_ms;
+};
+
+static __u32 *link_of(struct vg_slabs *slabs, __u32 cell)
+{
+	return (__u32 *)(slabs->arena + cell);
+}
+
+static __u32 slab_offset(const struct vg_slabs *slabs, __u32 number)
+{
+	return slabs->offset + number * VG_SLAB_BYTES;
+}
+
+static void list_append(struct vg_slabs *slabs, struct vg_slab_list *list, __u32 number)
+{
+	struct vg_slab *slab = &slabs->slab[number];
+
+	slab->next = 0;
+	slab->previous = list->last;
+	if (list->last)
+		slabs->slab[list->last - 1].next = number + 1;
+	else
+		list->first = number + 1;
+	list->last = number + 1;
+}
+
+static void list_remove(struct vg_slabs *slabs, struct vg_slab_list *list, __u32 number)
+{
+	struct vg_slab *slab = &slabs->slab[number];
+
+	if (slab->next)
+		slabs->slab[slab->next - 1].previous = slab->previous;
+	else
+		list->last = slab->previous;
+	if (slab->previous)
+		slabs->slab[slab->previous - 1].next = slab->next;
+	else
+		list->first = slab->next;
+}
+
+/* Take one cell of a slab that has one; the class's lock is held. */
+static __u32 slab_take(struct vg_slabs *slabs, struct vg_slab_class *class, __u32 number)
+{
+	struct vg_slab *slab = &slabs->slab[number];
+	__u32 cell = slab->free;
+
+	if (cell)
+		slab->free = *link_of(slabs, cell);
+	else
+		cell = slab_offset(slabs, number) + slab->carved++ * class->cell_bytes;
+	if (slab->used++ == 0) {
+		list_remove(slabs, &class->empty, number);
+		list_append(slabs, &class->partial, number);
+	}
+	if (slab->used == class->cells)
+		list_remove(slabs, &class->partial, number);
+	return cell;
+}
+
+static void slab_give(struct vg_slabs *slabs, struct vg_slab_class *class, __u32 cell)
+{
+	__u32 number = (cell - slabs->offset) / VG_SLAB_BYTES;
+	struct vg_slab *slab = &slabs->slab[number];
+
+	assert(slab->used > 0);
+	__atomic_store_n(link_of(slabs, cell), slab->free, __ATOMIC_RELAXED);
+	slab->free = cell;
+	if (slab->used-- == class->cells)
+		list_append(slabs, &class->partial, number);
+	if (slab->used == 0) {
+		list_remove(slabs, &class->partial, number);
+		list_append(slabs, &class->empty, number);
+		slab->emptied_ms = __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED);
+	}
+}
+
+/* An empty slab of any class that has rested. One lock at a time: the caller holds none. */
+static bool steal_slab(struct vg_slabs *slabs, __u32 *ret_number)
+{
+	__u64 now_ms = __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED);
+
+	for (__u32 i = 0; i < VG_SLAB_CLASSES; i++) {
+		struct vg_slab_class *class = &slabs->class[i];
+		__u32 number;
+		bool found;
+
+		if (!__atomic_load_n(&class->empty.first, __ATOMIC_RELAXED))
+			continue;
+		vg_lock_take(&class->lock);
+		number = class->empty.first - 1;
+		found = class->empty.first && slabs->slab[number].emptied_ms + VG_SLAB_REST_MS <= now_ms;
+		if (found)
+			list_remove(slabs, &class->empty, number);
+		vg_lock_give(&class->lock);
+		if (found) {
+			*ret_number = number;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A slab more for the class. This is the place where eviction belongs: what it frees comes back through
+ * vg_slab_put and is found by the retry in refill.
+ */
+static bool add_slab(struct vg_slabs *slabs, __u32 class_number)
+{
+	struct vg_slab_class *class = &slabs->class[class_number];
+	__u32 number = __atomic_load_n(&slabs->fresh, __ATOMIC_RELAXED);
+
+	do {
+		if (number >= slabs->slabs_max)
+			break;
+	} while (!__atomic_compare_exchange_n(&slabs->fresh, &number, number + 1, true, __ATOMIC_RELAXED,
+					      __ATOMIC_RELAXED));
+	if (number >= slabs->slabs_max && !steal_slab(slabs, &number))
+		return false;
+
+	/* The slab is this thread's alone. Its class is written before any cell of it can be named in the index. */
+	__atomic_store_n(&slabs->classes[number], (__u8)(class_number + 1), __ATOMIC_RELEASE);
+	slabs->slab[number] = (struct vg_slab){ 0 };
+	vg_lock_take(&class->lock);
+	list_append(slabs, &class->empty, number);
+	vg_lock_give(&class->lock);
+	return true;
+}
+
+static bool refill(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class_number)
+{
+	struct vg_slab_class *class = &slabs->class[class_number];
+	__u32 wanted = class->cache_cells / 2, count = 0;
+
+	do {
+		vg_lock_take(&class->lock);
+		while (count < wanted && (class->partial.first || class->empty.last)) {
+			__u32 number = class->partial.first ? class->partial.first : class->empty.last;
+
+			cache->class[class_number].cell[count++] = slab_take(slabs, class, number - 1);
+		}
+		vg_lock_give(&class->lock);
+	} while (!count && add_slab(slabs, class_number));
+	cache->class[class_number].count = count;
+	return count > 0;
+}
+
+__u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class)
+{
+	assert(class < VG_SLAB_CLASSES);
+	if (!cache->class[class].count && !refill(slabs, cache, class))
+		return 0;
+	return cache->class[class].cell[--cache->class[class].count];
+}
+
+void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell)
+{
+	__u32 *count = &cache->class[class].count;
+
+	assert(class < VG_SLAB_CLASSES && cell >= slabs->offset);
+	if (*count == slabs->class[class].cache_cells) {
+		vg_lock_take(&slabs->class[class].lock);
+		while (*count > slabs->class[class].cache_cells / 2)
+			slab_give(slabs, &slabs->class[class], cache->class[class].cell[--*count]);
+		vg_lock_give(&slabs->class[class].lock);
+	}
+	cache->class[class].cell[(*count)++] = cell;
+}
+
+void vg_slabs_tick(struct vg_slabs *slabs, __u64 now_ms)
+{
+	__atomic_store_n(&slabs->now_ms, now_ms, __ATOMIC_RELAXED);
+}
+
+int vg_slabs_init(struct vg_slabs *slabs, void *arena, __u32 offset, __u32 slabs_max, __u8 *classes)
+{
+	memset(slabs, 0, sizeof(*slabs));
+	slabs->arena = arena;
+	slabs->offset = offset;
+	slabs->slabs_max = slabs_max;
+	slabs->classes = classes;
+	for (__u32 i = 0; i < VG_SLAB_CLASSES; i++) {
+		struct vg_slab_class *class = &slabs->class[i];
+
+		class->cell_bytes = i == VG_SLAB_CLASS_LINE ? 64 : vg_slab_size(i % VG_SLAB_SIZES);
+		class->cells = VG_SLAB_BYTES / class->cell_bytes;
+		class->cache_cells = VG_SLAB_CACHE_BYTES / class->cell_bytes;
+		if (class->cache_cells > VG_SLAB_CACHE_CELLS)
+			class->cache_cells = VG_SLAB_CACHE_CELLS;
+	}
+	slabs->slab = mmap(NULL, slabs_max * sizeof(struct vg_slab), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (slabs->slab == MAP_FAILED) {
+		slabs->slab = NULL;
+		return -errno;
+	}
+	return 0;
+}
+
+void vg_slabs_deinit(struct vg_slabs *slabs)
+{
+	if (slabs->slab)
+		munmap(slabs->slab, slabs->slabs_max * sizeof(struct vg_slab));
+	slabs->slab = NULL;
+}
+
+bool vg_slab_claim(struct vg_slabs *slabs, __u64 *claimed, __u32 class, __u32 cell)
+{
+	__u32 number, within, bit;
+
+	if (cell < slabs->offset || (cell - slabs->offset) / VG_SLAB_BYTES >= slabs->slabs_max)
+		return false;
+	number = (cell - slabs->offset) / VG_SLAB_BYTES;
+	within = cell - slab_offset(slabs, number);
+	if (slabs->classes[number] != class + 1 || within % slabs->class[class].cell_bytes ||
+	    within / slabs->class[class].cell_bytes >= slabs->class[class].cells)
+		return false;
+	bit = (cell - slabs->offset) / 16;
+	if (claimed[bit / 64] >> (bit % 64) & 1)
+		return false;
+	claimed[bit / 64] |= 1ULL << (bit % 64);
+	slabs->slab[number].used++;
+	return true;
+}
+
+void vg_slabs_claimed(struct vg_slabs *slabs, const __u64 *claimed)
+{
+	__u32 last_used = 0;
+
+	for (__u32 number = 0; number < slabs->slabs_max; number++)
+		if (slabs->slab[number].used)
+			last_used = number + 1;
+	for (__u32 number = last_used; number < slabs->slabs_max; number++)
+		slabs->classes[number] = 0;
+	slabs->fresh = last_used;
+
+	for (__u32 number = 0; number < last_used; number++) {
+		struct vg_slab *slab = &slabs->slab[number];
+		struct vg_slab_class *class;
+
+		if (slabs->classes[number] == 0 || slabs->classes[number] > VG_SLAB_CLASSES)
+			slabs->classes[number] = VG_SLAB_CLASS_LINE + 1; /* nobody claimed a cell: any class will do */
+		class = &slabs->class[slabs->classes[number] - 1];
+		if (!slab->used) {
+			list_append(slabs, &class->empty, number);
+			continue;
+		}
+		slab->carved = (__u16)class->cells;
+		for (__u32 i = class->cells; i-- > 0;) {
+			__u32 cell = slab_offset(slabs, number) + i * class->cell_bytes;
+			__u32 bit = (cell - slabs->offset) / 16;
+
+			if (claimed[bit / 64] >> (bit % 64) & 1)
+				continue;
+			*link_of(slabs, cell) = slab->free;
+			slab->free = cell;
+		}
+		if (slab->used < class->cells)
+			list_append(slabs, &class->partial, number);
+	}
+}

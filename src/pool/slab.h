@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Cells of the arena: slabs of VG_SLAB_BYTES, each carved into cells of one class; a cache of free cells a worker,
+ * and behind the caches one shared list of slabs a class, under a lock.
+ *
+ * Items, handles and index lines never share a slab: XDP may store an item's access_clock a moment after the item was
+ * released, so bytes 14 and 15 of a released item cell must not become anything but an access_clock. For the same
+ * reason an empty slab is given to another class only after VG_SLAB_REST_MS.
+ *
+ * Which class a slab has is written in the arena (a byte each, before the slabs), for the next daemon.
+ */
+#ifndef VG_POOL_SLAB_H
+#define VG_POOL_SLAB_H
+
+#include <stdbool.h>
+
+#include "pool/lock.h"
+#include "virgo/limits.h"
+
+#define VG_SLAB_SIZES 48		    /* 16 … 256 by 16, then eight steps a power of two */
+#define VG_SLAB_CLASS_ITEM 0		    /* first of VG_SLAB_SIZES classes */
+#define VG_SLAB_CLASS_HANDLE VG_SLAB_SIZES  /* first of VG_SLAB_SIZES classes */
+#define VG_SLAB_CLASS_LINE (2 * VG_SLAB_SIZES)
+#define VG_SLAB_CLASSES (VG_SLAB_CLASS_LINE + 1)
+_Static_assert(VG_SLAB_CLASSES <= VG_SLAB_CLASSES_MAX, "a class fits its byte");
+
+#define VG_SLAB_REST_MS 2000
+#define VG_SLAB_CACHE_CELLS 32
+#define VG_SLAB_CACHE_BYTES 8192 /* a cache holds at most so much of one class, but at least two cells */
+
+struct vg_slab_cache { /* one worker's */
+	struct {
+		__u32 count;
+		__u32 cell[VG_SLAB_CACHE_CELLS];
+	} class[VG_SLAB_CLASSES];
+};
+
+struct vg_slab;
+struct vg_slab_list {
+	__u32 first, last; /* slab numbers + 1; 0: none */
+};
+
+struct vg_slab_class {
+	struct vg_lock lock;
+	__u32 cell_bytes;
+	__u32 cells;		     /* in a slab */
+	__u32 cache_cells;
+	struct vg_slab_list partial; /* some cells in use, some free */
+	struct vg_slab_list empty;   /* no cell in use; the longest empty one first */
+} __attribute__((aligned(64)));
+
+struct vg_slabs {
+	__u8 *arena;
+	__u32 offset;	   /* of slab 0 */
+	__u32 slabs_max;
+	__u8 *classes;	   /* in the arena: class + 1 of each slab, 0: none yet */
+	struct vg_slab *slab;
+	__u32 fresh;	   /* slabs from here on were never used; atomic */
+	__u64 now_ms;	   /* of the last vg_slabs_tick; atomic */
+	struct vg_slab_class class[VG_SLAB_CLASSES];
+};
+
+/* `classes` and the slabs are within the arena; nothing is in use. */
+int vg_slabs_init(struct vg_slabs *slabs, void *arena, __u32 offset, __u32 slabs_max, __u8 *classes);
+void vg_slabs_deinit(struct vg_slabs *slabs);
+
+/* A cell's arena offset, or 0 when there is none. */
+__u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class);
+void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell);
+void vg_slabs_tick(struct vg_slabs *slabs, __u64 now_ms);
+
+/*
+ * Adopting: the owner names every cell that is in use, in any order, then says it has finished. `claimed` has a bit for
+ * every 16 bytes of slabs and starts cleared. False: not a cell of that class, or claimed before.
+ */
+bool vg_slab_claim(struct vg_slabs *slabs, __u64 *claimed, __u32 class, __u32 cell);
+void vg_slabs_claimed(struct vg_slabs *slabs, const __u64 *claimed);
+
+/* The size class of `bytes` (1 … VG_CELL_MAX), 0 … VG_SLAB_SIZES - 1, and its size. */
+static inline __u32 vg_slab_size_class(__u32 bytes)
+{
+	__u32 power;
+
+	if (bytes <= 256)
+		return bytes ? (bytes - 1) / 16 : 0;
+	power = 31 - (__u32)__builtin_clz(bytes - 1); /* 256 … 511 is power 8: steps of 32 */
+	return 16 + (power - 8) * 8 + ((bytes - 1) >> (power - 3) & 7);
+}
+
+static inline __u32 vg_slab_size(__u32 size_class)
+{
+	__u32 power = 8 + (size_class - 16) / 8;
+
+	if (size_class < 16)
+		return (size_class + 1) * 16;
+	return (1u << power) + ((size_class & 7) + 1) * (1u << (power - 3));
+}
+
+#endif

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The main path of the store: one key read or changed. */
+#include "pool/index.h"
+
+_Thread_local __u32 vg_store_worker_index = VG_STORE_WORKERS_MAX;
+
+void vg_store_worker(struct vg_store *store, __u32 worker)
+{
+	assert(worker < store->workers_count);
+	vg_store_worker_index = worker;
+}
+
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
+
+void vg_store_prefetch_bucket(const struct vg_store *store, __u64 hash)
+{
+	__u64 control;
+
+	__builtin_prefetch(vg_bucket_of(store, hash, &control));
+}
+
+void vg_store_prefetch_item(const struct vg_store *store, __u64 hash)
+{
+	__u64 control;
+	const struct vg_bucket *line = vg_bucket_of(store, hash, &control);
+
+	VG_EACH_TAGGED(slot, line, vg_index_tag(hash)) {
+		const __u8 *item = store->arena + __atomic_load_n(&line->cell[slot], __ATOMIC_RELAXED);
+
+		__builtin_prefetch(item);
+		__builtin_prefetch(item + 64);
+	}
+}
+
+/*
+ * Note the use of an item, once in 16 seconds, with the sequence taken from exactly the value it was read under: so it
+ * is still that item. If someone else has the bucket the next reader will do it. The value stays what it was: nothing
+ * that readers compare has changed.
+ */
+static void touch(struct vg_store *store, const struct vg_reading *reading, __u64 now_ms)
+{
+	__u16 clock = vg_access_clock(now_ms);
+
+	if (reading->header.access_clock == clock || !vg_sequence_try(&reading->bucket->sequence, reading->sequence))
+		return;
+	__atomic_store_n(&vg_item_at(store, reading->cell)->access_clock, clock, __ATOMIC_RELAXED);
+	vg_sequence_give(&reading->bucket->sequence, reading->sequence);
+}
+
+/* The value of a valid reading in the arena, copied; false: it moved meanwhile. */
+static bool copy_value(const struct vg_store *store, const struct vg_reading *reading, const struct vg_key *key,
+		       void *buffer)
+{
+	__u64 at = (__u64)reading->cell + vg_item_value_offset(key->length);
+	__u32 length = reading->header.value_length;
+
+	if (length > VG_CELL_MAX || at + length > store->arena_bytes)
+		return false;
+	vg_racy_copy(buffer, store->arena + at, length);
+	return vg_reading_valid(store, reading, key->hash);
+}
+
+/* A value in the heap tier: the sequence is taken for as long as it takes to add a reference. */
+static bool pin_value(const struct vg_store *store, const struct vg_reading *reading, __u64 now_ms,
+		      struct vg_block **ret_block)
+{
+	struct vg_item *item = vg_item_at(store, reading->cell);
+
+	if (!vg_sequence_try(&reading->bucket->sequence, reading->sequence))
+		return false;
+	if (!vg_item_expired(item, now_ms)) {
+		*ret_block = vg_item_block(item);
+		vg_block_ref(*ret_block);
+		__atomic_store_n(&item->access_clock, vg_access_clock(now_ms), __ATOMIC_RELAXED);
+	}
+	vg_sequence_give(&reading->bucket->sequence, reading->sequence);
+	return true;
+}
+
+static void count_retry(struct vg_store *store, unsigned *spins)
+{
+	struct vg_store_worker *worker = vg_worker_self(store);
+
+	vg_worker_count(worker->retries, 1);
+	vg_relax(spins);
+}
+
+ssize_t vg_store_get(struct vg_store *store, const struct vg_key *key, __u64 now_ms, void *buffer, size_t capacity,
+		     struct vg_block **ret_block, __u64 *ret_expire_ms)
+{
+	struct vg_reading reading;
+	struct vg_block *block = NULL;
+	bool valid;
+
+	assert(capacity >= VG_CELL_MAX);
+	for (unsigned spins = 0;; count_retry(store, &spins)) {
+		vg_reading_find(store, &reading, key);
+		if (!reading.cell)
+			valid = vg_reading_valid(store, &reading, key->hash);
+		else if (reading.header.flags & VG_ITEM_HEAP)
+			valid = pin_value(store, &reading, now_ms, &block);
+		else
+			valid = copy_value(store, &reading, key, buffer);
+		if (valid)
+			break;
+	}
+	if (!reading.cell || vg_item_expired(&reading.header, now_ms))
+		return -ENOENT;
+	if (!block)
+		touch(store, &reading, now_ms);
+	*ret_block = block;
+	if (ret_expire_ms)
+		*ret_expire_ms = vg_item_deadline(&reading.header);
+	return reading.header.value_length;
+}
+
+int vg_store_facts(struct vg_store *store, const struct vg_key *key, __u64 now_ms, bool touched,
+		   struct vg_key_facts *ret_facts)
+{
+	struct vg_reading reading;
+	const struct vg_item *header = &reading.header;
+
+	vg_reading_find(store, &reading, key);
+	for (unsigned spins = 0; !vg_reading_valid(store, &reading, key->hash);) {
+		count_retry(store, &spins);
+		vg_reading_find(store, &reading, key);
+	}
+	if (!reading.cell || vg_item_expired(header, now_ms))
+		return -ENOENT;
+	if (touched)
+		touch(store, &reading, now_ms);
+	*ret_facts = (struct vg_key_facts){
+		.value_length = header->value_length,
+		.expire_ms = vg_item_deadline(header),
+		.memory_bytes = vg_slab_size(header->slab_class) + sizeof(struct vg_bucket) / VG_INDEX_LOAD,
+		.idle_seconds = (__u16)(vg_access_clock(now_ms) - header->access_clock) * 16u,
+		.in_heap = header->flags & VG_ITEM_HEAP,
+	};
+	if (ret_facts->in_heap)
+		ret_facts->memory_bytes += sizeof(struct vg_block) + header->value_length +
+					   (header->flags & VG_ITEM_HEAP_KEY ? key->length : 0);
+	return 0;
+}
+
+/* ---- changing --------------------------------------------------------------------------------------------------- */
+
+/* The item of a taken place, after it was removed if its time had come. */
+static struct vg_item *living_item(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+				   struct vg_place *place, __u64 now_ms)
+{
+	struct vg_item *item = vg_place_item(store, place);
+
+	if (!item || !vg_item_expired(item, now_ms))
+		return item;
+	vg_place_remove(store, worker, place);
+	vg_place_find(store, key, place);
+	vg_worker_count(worker->expired, 1);
+	return NULL;
+}
+
+/* Publish an item that nobody sees yet; it is freed on error. */
+static int publish(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		   struct vg_place *place, __u32 cell)
+{
+	int error;
+
+	if (place->line) {
+		vg_place_replace(store, worker, place, cell);
+		return 0;
+	}
+	if (!place->free_line) {
+		error = vg_bucket_reserve(store, worker, place->bucket, 1);
+		if (error) {
+			vg_item_free(store, worker, cell);
+			return error;
+		}
+		vg_place_find(store, key, place);
+	}
+	vg_place_insert(store, worker, place, key->hash, cell);
+	return 0;
+}
+
+static int store_change(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+			struct vg_place *place, const struct vg_change *change, __u64 now_ms)
+{
+	struct vg_item *item = vg_place_item(store, place);
+	__u32 cell;
+	int error;
+
+	if (item && vg_item_patch(store, place->bucket, item, change, now_ms)) {
+		place->changed = true;
+		return 0;
+	}
+	error = vg_item_new(store, worker, key, change, item, now_ms, &cell);
+	return error ? error : publish(store, worker, key, place, cell);
+}
+
+static int apply(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		 struct vg_place *place, const struct vg_change *change, __u64 now_ms)
+{
+	struct vg_item *item = vg_place_item(store, place);
+
+	if (change->action == VG_CHANGE_NONE)
+		return 0;
+	if (change->action == VG_CHANGE_DELETE || vg_deadline_passed(change->expire_ms, now_ms)) {
+		if (item)
+			vg_place_remove(store, worker, place);
+		return 0;
+	}
+	if (change->action == VG_CHANGE_STORE)
+		return store_change(store, worker, key, place, change, now_ms);
+	if (item) {
+		vg_item_set_deadline(store, place->bucket, item, change->expire_ms);
+		place->changed = true;
+	}
+	return 0;
+}
+
+int vg_store_update(struct vg_store *store, const struct vg_key *key, __u64 now_ms, vg_update_fn fn, void *context)
+{
+	struct vg_store_worker *worker = vg_worker_self(store);
+	struct vg_change change = { .action = VG_CHANGE_NONE };
+	struct vg_entry old = { .exists = false };
+	struct vg_place place;
+	struct vg_item *item;
+	int error;
+
+	if (key->length > VG_KEY_MAX)
+		return -EMSGSIZE;
+	vg_place_take(store, key, &place);
+	item = living_item(store, worker, key, &place, now_ms);
+	if (item)
+		old = (struct vg_entry){ true, vg_item_value(item), item->value_length, vg_item_deadline(item) };
+	error = fn(context, &old, &change);
+	if (!error)
+		error = apply(store, worker, key, &place, &change, now_ms);
+	vg_place_give(&place);
+	vg_index_grow(store, worker);
+	return error;
+}
+
+int vg_store_set(struct vg_store *store, const struct vg_key *key, __u64 now_ms, const void *value, size_t length,
+		 __u64 expire_ms)
+{
+	struct vg_store_worker *worker = vg_worker_self(store);
+	struct vg_change change = { VG_CHANGE_STORE, expire_ms, { { value, length } }, 1 };
+	struct vg_place place;
+	__u32 cell = 0;
+	int error;
+
+	if (key->length > VG_KEY_MAX)
+		return -EMSGSIZE;
+	if (vg_item_bytes(key->length, length) > VG_CELL_MAX && !vg_deadline_passed(expire_ms, now_ms)) {
+		/* A large copy is made before the bucket is taken. */
+		error = vg_item_new(store, worker, key, &change, NULL, now_ms, &cell);
+		if (error)
+			return error;
+	}
+	vg_place_take(store, key, &place);
+	living_item(store, worker, key, &place, now_ms);
+	if (cell)
+		error = publish(store, worker, key, &place, cell);
+	else
+		error = apply(store, worker, key, &place, &change, now_ms);
+	vg_place_give(&place);
+	vg_index_grow(store, worker);
+	return error;
+}
+
+int vg_store_delete(struct vg_store *store, const struct vg_key *key, __u64 now_ms)
+{
+	struct vg_store_worker *worker = vg_worker_self(store);
+	struct vg_place place;
+	int error = -ENOENT;
+
+	vg_place_take(store, key, &place);
+	if (living_item(store, worker, key, &place, now_ms)) {
+		vg_place_remove(store, worker, &place);
+		error = 0;
+	}
+	vg_place_give(&place);
+	vg_index_grow(store, worker);
+	return error;
+}

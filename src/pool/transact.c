@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Several keys at once: take every bucket in ascending order, look, ask, make everything that can fail, publish. Growth
+ * takes its two buckets in ascending order too and waits for no lock while it has them, so nobody waits in a circle.
+ */
+#include "pool/index.h"
+
+struct vg_transaction { /* a worker's, kept between calls only as memory */
+	struct {
+		__u32 bucket, key;
+	} order[VG_TRANSACTION_KEYS_MAX];	   /* ascending by bucket */
+	__u32 sequence[VG_TRANSACTION_KEYS_MAX];   /* of order[i].bucket, where it is the first with that bucket */
+	__u32 first_same[VG_TRANSACTION_KEYS_MAX]; /* by key: the key that stands for all that are equal to it */
+	__u32 last_change[VG_TRANSACTION_KEYS_MAX];/* by key that stands: whose change counts; NO_CHANGE: none */
+	__u32 cell[VG_TRANSACTION_KEYS_MAX];	   /* by key that stands: its new item, or 0 */
+	struct vg_entry old[VG_TRANSACTION_KEYS_MAX];
+	struct vg_change change[VG_TRANSACTION_KEYS_MAX];
+};
+#define NO_CHANGE (~0u)
+
+/* Everything the steps below need to know. */
+struct run {
+	struct vg_store *store;
+	struct vg_store_worker *worker;
+	struct vg_transaction *t;
+	const struct vg_key *keys;
+	__u32 count;
+	__u64 now_ms;
+	bool changed;
+};
+
+size_t vg_transaction_bytes(void)
+{
+	return sizeof(struct vg_transaction);
+}
+
+static struct vg_bucket *bucket_at(const struct run *run, __u32 position)
+{
+	return &run->store->buckets[run->t->order[position].bucket];
+}
+
+static bool first_of_bucket(const struct run *run, __u32 position)
+{
+	return position == 0 || run->t->order[position].bucket != run->t->order[position - 1].bucket;
+}
+
+/* D. Shell's method: no memory, and short enough for a thousand. */
+static void sort_order(struct run *run)
+{
+	static const __u32 gaps[] = { 701, 301, 132, 57, 23, 10, 4, 1 };
+	__typeof__(run->t->order[0]) *order = run->t->order, one;
+
+	for (unsigned g = 0; g < sizeof(gaps) / sizeof(gaps[0]); g++)
+		for (__u32 i = gaps[g], j; i < run->count; i++) {
+			one = order[i];
+			for (j = i; j >= gaps[g] && order[j - gaps[g]].bucket > one.bucket; j -= gaps[g])
+				order[j] = order[j - gaps[g]];
+			order[j] = one;
+		}
+}
+
+static void give_all(struct run *run)
+{
+	for (__u32 i = 0; i < run->count; i++)
+		if (first_of_bucket(run, i))
+			vg_sequence_give(&bucket_at(run, i)->sequence, run->t->sequence[i] + (run->changed ? 2 : 0));
+}
+
+static void take_all(struct run *run)
+{
+	__u64 control;
+	bool moved;
+
+	do {
+		control = __atomic_load_n(&run->store->header->index_control, __ATOMIC_ACQUIRE);
+		for (__u32 i = 0; i < run->count; i++) {
+			run->t->order[i].bucket = vg_index_bucket(control, run->keys[i].hash);
+			run->t->order[i].key = i;
+		}
+		sort_order(run);
+		for (__u32 i = 0; i < run->count; i++)
+			if (first_of_bucket(run, i))
+				run->t->sequence[i] = vg_sequence_take(&bucket_at(run, i)->sequence);
+		control = __atomic_load_n(&run->store->header->index_control, __ATOMIC_ACQUIRE);
+		moved = false;
+		for (__u32 i = 0; i < run->count && !moved; i++)
+			moved = vg_index_bucket(control, run->keys[run->t->order[i].key].hash) !=
+				run->t->order[i].bucket;
+		if (moved)
+			give_all(run);
+	} while (moved);
+}
+
+static bool same_key(const struct vg_key *a, const struct vg_key *b)
+{
+	return a->hash == b->hash && a->length == b->length && !memcmp(a->data, b->data, a->length);
+}
+
+/* Equal keys are in one bucket: look only there. */
+static void find_same(struct run *run)
+{
+	__u32 start = 0;
+
+	for (__u32 i = 0; i < run->count; i++) {
+		__u32 key = run->t->order[i].key;
+
+		if (first_of_bucket(run, i))
+			start = i;
+		run->t->first_same[key] = key;
+		for (__u32 j = start; j < i; j++) {
+			__u32 other = run->t->order[j].key;
+
+			if (run->t->first_same[other] == other && same_key(&run->keys[key], &run->keys[other])) {
+				run->t->first_same[key] = other;
+				break;
+			}
+		}
+	}
+}
+
+static void find(const struct run *run, __u32 position, struct vg_place *ret_place)
+{
+	ret_place->bucket = bucket_at(run, position);
+	vg_place_find(run->store, &run->keys[run->t->order[position].key], ret_place);
+}
+
+/* What is there. Items stay where they are while slots move, so what was read stays right. */
+static void look(struct run *run)
+{
+	struct vg_transaction *t = run->t;
+
+	for (__u32 i = 0; i < run->count; i++) {
+		__u32 key = t->order[i].key;
+		struct vg_place place;
+		struct vg_item *item;
+
+		t->old[key] = (struct vg_entry){ .exists = false };
+		if (t->first_same[key] != key)
+			continue;
+		find(run, i, &place);
+		item = vg_place_item(run->store, &place);
+		if (item && vg_item_expired(item, run->now_ms)) {
+			vg_place_remove(run->store, run->worker, &place);
+			vg_worker_count(run->worker->expired, 1);
+			run->changed = true;
+		} else if (item) {
+			t->old[key] = (struct vg_entry){ true, vg_item_value(item), item->value_length,
+							 vg_item_deadline(item) };
+		}
+	}
+	for (__u32 i = 0; i < run->count; i++)
+		t->old[i] = t->old[t->first_same[i]];
+}
+
+static bool stores(const struct run *run, const struct vg_change *change)
+{
+	return change->action == VG_CHANGE_STORE && !vg_deadline_passed(change->expire_ms, run->now_ms);
+}
+
+static void pick_changes(struct run *run)
+{
+	for (__u32 i = 0; i < run->count; i++) {
+		run->t->last_change[i] = NO_CHANGE;
+		run->t->cell[i] = 0;
+	}
+	for (__u32 i = 0; i < run->count; i++)
+		if (run->t->change[i].action != VG_CHANGE_NONE)
+			run->t->last_change[run->t->first_same[i]] = i;
+}
+
+/* Make every new item and every slot for one: after this nothing can fail. */
+static int prepare(struct run *run)
+{
+	struct vg_transaction *t = run->t;
+	__u32 inserts = 0;
+	int error = 0;
+
+	for (__u32 i = 0; i < run->count && !error; i++) {
+		__u32 key = t->order[i].key, last = t->last_change[key];
+		struct vg_place place;
+
+		if (first_of_bucket(run, i))
+			inserts = 0;
+		if (last == NO_CHANGE || !stores(run, &t->change[last]))
+			continue;
+		find(run, i, &place);
+		error = vg_item_new(run->store, run->worker, &run->keys[key], &t->change[last],
+				    vg_place_item(run->store, &place), run->now_ms, &t->cell[key]);
+		if (!error && !place.line) {
+			run->changed = true;
+			error = vg_bucket_reserve(run->store, run->worker, place.bucket, ++inserts);
+		}
+	}
+	if (!error)
+		return 0;
+	for (__u32 i = 0; i < run->count; i++) {
+		if (t->cell[i])
+			vg_item_free(run->store, run->worker, t->cell[i]);
+		if (first_of_bucket(run, i))
+			vg_bucket_compact(run->store, run->worker, bucket_at(run, i));
+	}
+	return error;
+}
+
+static void publish(struct run *run)
+{
+	struct vg_transaction *t = run->t;
+
+	/* Removals last: closing their holes would take away the lines that were reserved. */
+	for (int removals = 0; removals < 2; removals++)
+		for (__u32 i = 0; i < run->count; i++) {
+			__u32 key = t->order[i].key, last = t->last_change[key];
+			struct vg_place place;
+
+			if (last == NO_CHANGE)
+				continue;
+			run->changed = true;
+			find(run, i, &place);
+			if (t->cell[key]) {
+				if (removals)
+					continue;
+				if (place.line)
+					vg_place_replace(run->store, run->worker, &place, t->cell[key]);
+				else
+					vg_place_insert(run->store, run->worker, &place, run->keys[key].hash,
+							t->cell[key]);
+			} else if (place.line && t->change[last].action == VG_CHANGE_DEADLINE &&
+				   !vg_deadline_passed(t->change[last].expire_ms, run->now_ms)) {
+				vg_item_set_deadline(run->store, place.bucket, vg_place_item(run->store, &place),
+						     t->change[last].expire_ms);
+			} else if (place.line && removals) {
+				vg_place_remove(run->store, run->worker, &place);
+			}
+		}
+}
+
+int vg_store_transact(struct vg_store *store, const struct vg_key *keys, int count, __u64 now_ms, vg_transaction_fn fn,
+		      void *context)
+{
+	struct vg_store_worker *worker = vg_worker_self(store);
+	struct run run = { store, worker, worker->transaction, keys, (__u32)count, now_ms };
+	int error;
+
+	if (count < 0 || count > VG_TRANSACTION_KEYS_MAX)
+		return -EMSGSIZE;
+	for (int i = 0; i < count; i++)
+		if (keys[i].length > VG_KEY_MAX)
+			return -EMSGSIZE;
+	take_all(&run);
+	find_same(&run);
+	look(&run);
+	memset(run.t->change, 0, run.count * sizeof(run.t->change[0]));
+	error = fn(context, run.t->old, run.t->change, count);
+	if (!error) {
+		pick_changes(&run);
+		error = prepare(&run);
+	}
+	if (!error)
+		publish(&run);
+	give_all(&run);
+	vg_index_grow(store, worker);
+	return error;
+}
