@@ -137,7 +137,7 @@ static void framing_lost(struct vg_session *session, const struct vg_frame *fram
 		refuse(session, frame, VG_STATUS_UNSUPPORTED, "this node speaks version 1");
 	} else {
 		refuse(session, frame, VG_STATUS_BAD_REQUEST,
-		       frame->verdict == VG_WIRE_BAD_MAGIC ? "no VIRGO header where one should be" : "a length over its limit");
+		       frame->verdict == VG_WIRE_BAD_MAGIC ? "not a VIRGO header" : "a length over its limit");
 	}
 }
 

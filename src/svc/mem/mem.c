@@ -3,43 +3,41 @@
 #include "svc/mem/mem.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "svc/mem/resp.h"
 #include "svc/mem/window.h"
 
-static void mem_deinit(struct vg_env *env)
+static void worker_free(struct vg_env *env)
 {
 	struct vg_mem_worker *worker = env->service;
 
-	if (!worker)
+	vg_window_free(worker->window);
+	env->mem->free(env->mem->context, worker);
+	env->service = NULL;
+}
+
+static void mem_deinit(struct vg_env *env)
+{
+	if (!env->service)
 		return;
 	vg_mem_resp_deinit(env);
-	vg_window_free(worker->window);
-	free(worker);
-	env->service = NULL;
+	worker_free(env);
 }
 
 static int mem_init(struct vg_env *env)
 {
-	struct vg_mem_worker *worker = calloc(1, sizeof(*worker));
+	struct vg_mem_worker *worker = env->mem->alloc(env->mem->context, sizeof(*worker));
 	int error;
 
 	if (!worker)
 		return -ENOMEM;
-	error = vg_window_new(&worker->window, VG_WINDOW_CLIENTS, vg_env_random(env));
-	if (error) {
-		free(worker);
-		return error;
-	}
+	memset(worker, 0, sizeof(*worker));
 	env->service = worker;
-	error = vg_mem_resp_init(env);
-	if (error) {
-		vg_window_free(worker->window);
-		free(worker);
-		env->service = NULL;
-	}
+	error = vg_window_new(&worker->window, VG_WINDOW_CLIENTS, vg_env_random(env));
+	error = error ?: vg_mem_resp_init(env);
+	if (error)
+		worker_free(env);
 	return error;
 }
 

@@ -3,8 +3,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "virgo/hash.h"
 
@@ -19,6 +19,7 @@ struct client {
 };
 
 struct vg_window {
+	size_t bytes;
 	__u32 sets;
 	__u64 count, secret;
 	struct client client[];
@@ -26,12 +27,14 @@ struct vg_window {
 
 int vg_window_new(struct vg_window **ret_window, __u32 clients, __u64 secret)
 {
+	size_t bytes = sizeof(struct vg_window) + clients * sizeof(struct client);
 	struct vg_window *window;
 
 	assert(clients && clients % VG_WINDOW_WAYS == 0);
-	window = calloc(1, sizeof(*window) + clients * sizeof(window->client[0]));
-	if (!window)
+	window = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (window == MAP_FAILED)
 		return -ENOMEM;
+	window->bytes = bytes;
 	window->sets = clients / VG_WINDOW_WAYS;
 	window->secret = secret;
 	*ret_window = window;
@@ -40,7 +43,8 @@ int vg_window_new(struct vg_window **ret_window, __u32 clients, __u64 secret)
 
 void vg_window_free(struct vg_window *window)
 {
-	free(window);
+	if (window)
+		munmap(window, window->bytes);
 }
 
 static __u32 first_of_set(const struct vg_window *window, __u64 name)
