@@ -36,7 +36,8 @@ static void on_peer(void *context, const struct vg_peer_reply *reply)
 
 	if (reply->error) {
 		answer.status = vg_mem_status_of(reply->error);
-		answer.text = reply->error == -ETIMEDOUT ? "the owner did not answer in time: it may have done what was asked" : NULL;
+		if (reply->error == -ETIMEDOUT)
+			answer.text = "the owner did not answer in time: it may have done what was asked";
 	} else {
 		answer.status = reply->status < VG_STATUS_MAX ? reply->status : VG_STATUS_INTERNAL;
 		answer.flags = reply->flags & VG_FLAG_TEXT;
