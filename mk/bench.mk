@@ -5,7 +5,7 @@ bench_object = $(patsubst %.c,$(B)/obj/%.o,$(1))
 BENCH_COMMON := $(call bench_object,bench/load/cpu.c bench/load/histogram.c bench/load/keys.c)
 BENCH_TWINS := $(patsubst bench/twin/%.c,$(B)/bench/%,$(sort $(wildcard bench/twin/*.c)))
 BENCH_XDP := $(addprefix $(B)/bench/,flood hold latency)
-BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP)
+BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP) $(B)/bench/store
 
 $(B)/bench/load: $(call bench_object,bench/load/main.c bench/load/engine.c bench/load/proto.c) $(BENCH_COMMON)
 	$(call link,-luring -lm)
@@ -15,6 +15,9 @@ $(BENCH_TWINS): $(B)/bench/%: $(B)/obj/bench/twin/%.o
 
 $(BENCH_XDP): $(B)/bench/%: $(B)/obj/bench/xdp/%.o $(B)/obj/bench/xdp/frame.o $(BENCH_COMMON)
 	$(call link,-lbpf -lm)
+
+$(B)/bench/store: $(B)/obj/bench/micro/store.o $(BENCH_COMMON) $(call room_archives,pool base)
+	$(call link,-lpthread -lm)
 
 $(B)/bench/traffic.skel.h: bench/xdp/traffic.bpf.c bench/xdp/traffic.h $(BPF_HEADERS) | deps
 	$(call say,SKEL,$@)

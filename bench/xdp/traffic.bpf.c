@@ -176,7 +176,10 @@ int traffic_sink(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* Swap what names sender and receiver. The checksums do not change by it. */
+/*
+ * Swap what names sender and receiver. The IPv4 checksum does not change by it; the UDP one is left out, for a sender on
+ * the same machine may have left it to be completed by hardware that is not there.
+ */
 SEC("xdp")
 int traffic_echo(struct xdp_md *ctx)
 {
@@ -198,6 +201,7 @@ int traffic_echo(struct xdp_md *ctx)
 	hold16 = ports[0];
 	ports[0] = ports[1];
 	ports[1] = hold16;
+	ports[3] = 0;
 	return XDP_TX;
 }
 
