@@ -318,6 +318,8 @@ void vg_handles_adopt(struct vg_store *store, __u64 *claimed)
 	for (__u32 i = 0; i < store->header->handles_max; i++)
 		if (store->slots[i].generation)
 			fresh = i + 1;
+		else
+			store->slots[i] = (struct vg_handle_slot){ 0 };
 	store->handles.fresh = fresh;
 	for (__u32 i = 0; i < fresh; i++) {
 		struct vg_handle_slot *slot = &store->slots[i];

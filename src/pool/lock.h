@@ -35,7 +35,7 @@ static inline void vg_relax(unsigned *spins)
 
 /* ThreadSanitizer knows no fences: there, the accesses they order are the ones below that it is told not to see. */
 #ifdef __SANITIZE_THREAD__
-#define VG_RACY __attribute__((no_sanitize("thread"), noinline))
+#define VG_RACY __attribute__((no_sanitize("thread"), noinline, unused))
 #define VG_FENCE(order) __sync_synchronize()
 #else
 #define VG_RACY __attribute__((unused)) inline

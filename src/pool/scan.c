@@ -71,7 +71,8 @@ static __u64 copy_keys(const struct vg_store *store, struct vg_bucket *bucket, _
 	}
 	vg_sequence_give(&bucket->sequence, sequence); /* nothing was changed */
 	*ret_bytes = at;
-	return next;
+	/* More keys of one hash than fit were made to be so: the walk goes on without the rest of them. */
+	return next && next == from ? from + 1 : next;
 }
 
 static __u32 scan_bucket(struct vg_store *store, struct vg_bucket *bucket, __u64 now_ms, vg_scan_fn fn, void *context)

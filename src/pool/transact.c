@@ -224,12 +224,14 @@ static void publish(struct run *run)
 				else
 					vg_place_insert(run->store, run->worker, &place, run->keys[key].hash,
 							t->cell[key]);
-			} else if (place.line && t->change[last].action == VG_CHANGE_DEADLINE &&
-				   !vg_deadline_passed(t->change[last].expire_ms, run->now_ms)) {
-				vg_item_set_deadline(run->store, place.bucket, vg_place_item(run->store, &place),
-						     t->change[last].expire_ms);
 			} else if (place.line && removals) {
-				vg_place_remove(run->store, run->worker, &place);
+				if (t->change[last].action == VG_CHANGE_DEADLINE &&
+				    !vg_deadline_passed(t->change[last].expire_ms, run->now_ms))
+					vg_item_set_deadline(run->store, place.bucket,
+							     vg_place_item(run->store, &place),
+							     t->change[last].expire_ms);
+				else
+					vg_place_remove(run->store, run->worker, &place);
 			}
 		}
 }
