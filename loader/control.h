@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The commands that change something. Each takes the lock, and either does all it was asked or leaves all as it was. */
+#ifndef VG_LOADER_CONTROL_H
+#define VG_LOADER_CONTROL_H
+
+#include "options.h"
+
+/* All return 0 or a negative errno, explained. */
+int vg_command_load(const struct vg_options *options);
+int vg_command_attach(const struct vg_options *options);
+int vg_command_detach(const struct vg_options *options);
+int vg_command_unload(const struct vg_options *options);
+int vg_command_upgrade(const struct vg_options *options);
+
+/* Load, and attach to the interfaces that were named; *root is left initialised and unlocked. */
+int vg_control_start(struct vg_pin_root *root, const struct vg_options *options);
+/* Detach from the interfaces that were named, as far as that is possible. */
+int vg_control_stop(struct vg_pin_root *root, const struct vg_options *options);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The BPF objects inside the agent: one table of them, and how one comes into the kernel on the pinned maps. */
+#ifndef VG_LOADER_OBJECTS_H
+#define VG_LOADER_OBJECTS_H
+
+#include <stddef.h>
+
+#include "pin.h"
+
+enum vg_object {
+	VG_OBJECT_INGRESS,
+	VG_OBJECT_EGRESS,
+	VG_OBJECT_PASS,
+	VG_OBJECT_MAX,
+};
+
+struct vg_object_type {
+	const char *file;    /* the object's name, without .bpf.o */
+	const char *program; /* the program that is pinned and attached */
+};
+
+extern const struct vg_object_type vg_object_types[VG_OBJECT_MAX];
+
+struct bpf_object;
+
+/*
+ * Open an object and let its maps be the pinned ones where they exist; -EPROTONOSUPPORT when one of them has another
+ * layout. `root` may be NULL: then the object has maps of its own. The caller closes it with bpf_object__close.
+ */
+int vg_object_open(const struct vg_pin_root *root, enum vg_object which, struct bpf_object **ret_object);
+
+/* Load it; a refusal is explained. */
+int vg_object_load(enum vg_object which, struct bpf_object *object);
+
+/* Pin the maps of a loaded object that are not pinned yet. */
+int vg_object_pin_maps(struct vg_pin_root *root, struct bpf_object *object);
+
+/* The descriptor of the program to attach; the object's. */
+int vg_object_program_fd(enum vg_object which, const struct bpf_object *object);
+
+/* Print what libbpf has to say on stderr, or nothing. */
+void vg_objects_verbose(int verbose);
+
+#endif

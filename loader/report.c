@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "report.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const struct {
+	const char *name, *verdict, *text;
+} reasons[VG_REASON_MAX] = {
+#define X(name, verdict, text) {#name, #verdict, text},
+	VG_REASONS(X)
+#undef X
+};
+
+static const char *const lease_names[] = {
+	[VG_LEASE_NONE] = "none",
+	[VG_LEASE_EXPIRED] = "expired",
+	[VG_LEASE_ALIVE] = "alive",
+};
+
+/* "NOT_IP" is for C; the rest of the world reads "not_ip". */
+static const char *lower(const char *name, char (*buffer)[32])
+{
+	size_t i;
+
+	for (i = 0; name[i] && i < sizeof(*buffer) - 1; i++)
+		(*buffer)[i] = (char)tolower((unsigned char)name[i]);
+	(*buffer)[i] = '\0';
+	return *buffer;
+}
+
+static const char *interface_name(const struct vg_attachment *attachment, char (*buffer)[48])
+{
+	if (attachment->interface[0])
+		snprintf(*buffer, sizeof(*buffer), "%s", attachment->interface);
+	else if (attachment->here || !attachment->alive)
+		snprintf(*buffer, sizeof(*buffer), "#%u (gone)", attachment->ifindex);
+	else
+		snprintf(*buffer, sizeof(*buffer), "#%u in netns %llu", attachment->ifindex,
+			 (unsigned long long)attachment->netns);
+	return *buffer;
+}
+
+static const char *node_address(const struct vg_node *node, int family, char (*buffer)[INET6_ADDRSTRLEN])
+{
+	bool has = node->flags & (family == AF_INET ? VG_NODE_HAS_V4 : VG_NODE_HAS_V6);
+	const void *address = family == AF_INET ? (const void *)&node->address4 : node->address6;
+
+	return has ? inet_ntop(family, address, *buffer, sizeof(*buffer)) : NULL;
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------- */
+
+static void table_head(FILE *out, const struct vg_node_status *status)
+{
+	const struct vg_config *config = &status->config;
+
+	fprintf(out, "virgo-agent %s  %s/v%u\n", VG_VERSION, status->pin_root, VG_LAYOUT_VERSION);
+	fprintf(out, "daemon      lease %s", lease_names[status->lease]);
+	if (status->lease != VG_LEASE_NONE)
+		fprintf(out, ", renewed %.3f s ago", (double)status->lease_age_ns / 1e9);
+	fprintf(out, "\nnode        %u of %u, epoch %u, port %u, %s\n", config->node, config->nodes, config->epoch,
+		VG_BE16TOH(config->port_mem), config->flags & VG_CONFIG_KEYED ? "keyed" : "no key");
+	fprintf(out, "load        %u in flight, %.1f us a request, %.1f us run-queue delay, %.1f %% memory free\n",
+		status->local.in_flight, status->local.service_ns / 1e3, status->local.run_queue_delay_ns / 1e3,
+		status->local.memory_free_permille / 10.0);
+}
+
+static void table_counters(FILE *out, const struct vg_node_status *status)
+{
+	bool any = false;
+
+	for (int reason = 0; reason < VG_REASON_MAX; reason++) {
+		const struct vg_counter *counter = &status->counters[reason];
+		char name[32];
+
+		if (!counter->packets)
+			continue;
+		if (!any)
+			fprintf(out, "\n%-16s %-8s %14s %16s  %s\n", "REASON", "VERDICT", "PACKETS", "BYTES", "MEANING");
+		any = true;
+		fprintf(out, "%-16s %-8s %14llu %16llu  %s\n", lower(reasons[reason].name, &name), reasons[reason].verdict,
+			(unsigned long long)counter->packets, (unsigned long long)counter->bytes, reasons[reason].text);
+	}
+	if (!any)
+		fprintf(out, "\nno packet seen yet\n");
+}
+
+static void table_nodes(FILE *out, const struct vg_node_status *status)
+{
+	for (int node = 0; node < status->config.nodes && node < VG_NODES_MAX; node++) {
+		char v4[INET6_ADDRSTRLEN], v6[INET6_ADDRSTRLEN];
+		const char *address4 = node_address(&status->nodes[node], AF_INET, &v4);
+		const char *address6 = node_address(&status->nodes[node], AF_INET6, &v6);
+
+		if (!node)
+			fprintf(out, "\n%-6s %-16s %-40s %s\n", "NODE", "IPV4", "IPV6", "PORT");
+		fprintf(out, "%-6d %-16s %-40s %u%s\n", node, address4 ?: "-", address6 ?: "-",
+			VG_BE16TOH(status->nodes[node].port_mem), node == status->config.node ? "  (this one)" : "");
+	}
+}
+
+void vg_report_table(FILE *out, const struct vg_node_status *status)
+{
+	table_head(out, status);
+	fprintf(out, "\n%-16s %6s  %-16s %12s %10s\n", "PROGRAM", "ID", "TAG", "VERIFIED", "JITED");
+	for (int i = 0; i < VG_OBJECT_MAX; i++)
+		fprintf(out, "%-16s %6u  %-16s %12u %10u\n", status->programs[i].name, status->programs[i].id,
+			status->programs[i].tag, status->programs[i].verified_instructions, status->programs[i].jited_bytes);
+	fprintf(out, "\n%-24s %-11s %s\n", "ATTACHED TO", "HOW", "PROGRAM");
+	for (int i = 0; i < status->attachments_count; i++) {
+		char interface[48];
+
+		fprintf(out, "%-24s %-11s %s\n", interface_name(&status->attachments[i], &interface),
+			vg_hook_name(status->attachments[i].hook), status->attachments[i].program);
+	}
+	if (!status->attachments_count)
+		fprintf(out, "nothing\n");
+	table_counters(out, status);
+	table_nodes(out, status);
+}
+
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
+
+static json_t *json_programs(const struct vg_node_status *status)
+{
+	json_t *programs = json_array();
+
+	for (int i = 0; i < VG_OBJECT_MAX; i++) {
+		const struct vg_program_status *program = &status->programs[i];
+
+		if (program->id)
+			json_array_append_new(programs,
+					      json_pack("{s:s, s:I, s:s, s:I, s:I}", "name", program->name, "id",
+							(json_int_t)program->id, "tag", program->tag, "verified_instructions",
+							(json_int_t)program->verified_instructions, "jited_bytes",
+							(json_int_t)program->jited_bytes));
+	}
+	return programs;
+}
+
+static json_t *json_maps(const struct vg_node_status *status)
+{
+	json_t *maps = json_array();
+
+	for (int i = 0; i < VG_MAPS_MAX; i++)
+		json_array_append_new(maps, json_pack("{s:s, s:I, s:I}", "name", status->maps[i].name, "id",
+						      (json_int_t)status->maps[i].id, "memory_bytes",
+						      (json_int_t)status->maps[i].memory_bytes));
+	return maps;
+}
+
+static json_t *json_attachments(const struct vg_node_status *status)
+{
+	json_t *attachments = json_array();
+
+	for (int i = 0; i < status->attachments_count; i++) {
+		const struct vg_attachment *attachment = &status->attachments[i];
+
+		json_array_append_new(
+			attachments,
+			json_pack("{s:s?, s:I, s:I, s:b, s:s, s:s, s:I}", "interface",
+				  attachment->interface[0] ? attachment->interface : NULL, "ifindex",
+				  (json_int_t)attachment->ifindex, "netns", (json_int_t)attachment->netns, "alive",
+				  attachment->alive, "mode", vg_hook_name(attachment->hook), "program",
+				  attachment->program, "program_id", (json_int_t)attachment->program_id));
+	}
+	return attachments;
+}
+
+static json_t *json_counters(const struct vg_node_status *status)
+{
+	json_t *counters = json_array();
+
+	for (int reason = 0; reason < VG_REASON_MAX; reason++) {
+		char name[32], verdict[32];
+
+		json_array_append_new(counters, json_pack("{s:s, s:s, s:I, s:I}", "reason", lower(reasons[reason].name, &name),
+							  "verdict", lower(reasons[reason].verdict, &verdict), "packets",
+							  (json_int_t)status->counters[reason].packets, "bytes",
+							  (json_int_t)status->counters[reason].bytes));
+	}
+	return counters;
+}
+
+static json_t *json_nodes(const struct vg_node_status *status)
+{
+	json_t *nodes = json_array();
+
+	for (int node = 0; node < status->config.nodes && node < VG_NODES_MAX; node++) {
+		char v4[INET6_ADDRSTRLEN], v6[INET6_ADDRSTRLEN];
+
+		json_array_append_new(nodes, json_pack("{s:i, s:s?, s:s?, s:i}", "node", node, "ipv4",
+						       node_address(&status->nodes[node], AF_INET, &v4), "ipv6",
+						       node_address(&status->nodes[node], AF_INET6, &v6), "port",
+						       VG_BE16TOH(status->nodes[node].port_mem)));
+	}
+	return nodes;
+}
+
+static json_t *json_config(const struct vg_node_status *status)
+{
+	const struct vg_config *config = &status->config;
+	json_t *ports = json_array();
+
+	for (size_t i = 0; i < sizeof(config->ports_other) / sizeof(config->ports_other[0]); i++) {
+		if (config->ports_other[i])
+			json_array_append_new(ports, json_integer(VG_BE16TOH(config->ports_other[i])));
+	}
+	return json_pack("{s:i, s:i, s:I, s:b, s:I, s:i, s:o}", "node", config->node, "nodes", config->nodes, "epoch",
+			 (json_int_t)config->epoch, "keyed", !!(config->flags & VG_CONFIG_KEYED), "budget_per_ms",
+			 (json_int_t)(config->budget_per_ms ?: VG_XDP_BUDGET_DEFAULT), "port", VG_BE16TOH(config->port_mem),
+			 "ports_other", ports);
+}
+
+json_t *vg_report_json(const struct vg_node_status *status)
+{
+	json_t *lease = json_pack("{s:s, s:o}", "state", lease_names[status->lease], "age_seconds",
+				  status->lease == VG_LEASE_NONE ? json_null() : json_real(status->lease_age_ns / 1e9));
+	json_t *load = json_pack("{s:I, s:I, s:I, s:i}", "in_flight", (json_int_t)status->local.in_flight, "service_ns",
+				 (json_int_t)status->local.service_ns, "run_queue_delay_ns",
+				 (json_int_t)status->local.run_queue_delay_ns, "memory_free_permille",
+				 status->local.memory_free_permille);
+
+	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", VG_VERSION, "layout",
+			 VG_LAYOUT_VERSION, "pin_root", status->pin_root, "lease", lease, "config", json_config(status), "load",
+			 load, "programs", json_programs(status), "maps", json_maps(status), "attachments",
+			 json_attachments(status), "counters", json_counters(status), "nodes", json_nodes(status));
+}
+
+/* ---- metrics ----------------------------------------------------------------------------------------------------- */
+
+static void metric_head(FILE *out, const char *name, const char *type, const char *help)
+{
+	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void metric(FILE *out, const char *name, const char *type, const char *help, double value)
+{
+	metric_head(out, name, type, help);
+	fprintf(out, "%s %.17g\n", name, value);
+}
+
+/* A label's value may hold anything an interface name may. */
+static void label(FILE *out, const char *name, const char *value)
+{
+	fprintf(out, "%s=\"", name);
+	for (; *value; value++) {
+		if (*value == '\n')
+			fputs("\\n", out);
+		else if (*value == '"' || *value == '\\')
+			fprintf(out, "\\%c", *value);
+		else
+			fputc(*value, out);
+	}
+	fputc('"', out);
+}
+
+static void metrics_counters(FILE *out, const struct vg_node_status *status, const char *metric_name, const char *help,
+			     bool bytes)
+{
+	metric_head(out, metric_name, "counter", help);
+	for (int reason = 0; reason < VG_REASON_MAX; reason++) {
+		const struct vg_counter *counter = &status->counters[reason];
+		char name[32], verdict[32];
+
+		fprintf(out, "%s{reason=\"%s\",verdict=\"%s\"} %llu\n", metric_name, lower(reasons[reason].name, &name),
+			lower(reasons[reason].verdict, &verdict),
+			(unsigned long long)(bytes ? counter->bytes : counter->packets));
+	}
+}
+
+static void metrics_attachments(FILE *out, const struct vg_node_status *status)
+{
+	metric_head(out, "virgo_attached", "gauge", "1 for each interface a program is attached to.");
+	for (int i = 0; i < status->attachments_count; i++) {
+		const struct vg_attachment *attachment = &status->attachments[i];
+		char interface[48];
+
+		fputs("virgo_attached{", out);
+		label(out, "interface", interface_name(attachment, &interface));
+		fprintf(out, ",mode=\"%s\",program=\"%s\"} %d\n", vg_hook_name(attachment->hook), attachment->program,
+			attachment->alive);
+	}
+}
+
+void vg_report_metrics(FILE *out, const struct vg_node_status *status)
+{
+	metric_head(out, "virgo_agent_info", "gauge", "The agent that answers.");
+	fprintf(out, "virgo_agent_info{version=\"%s\",layout=\"%u\"} 1\n", VG_VERSION, VG_LAYOUT_VERSION);
+	metrics_counters(out, status, "virgo_packets_total", "Packets that left a BPF program, by reason.", false);
+	metrics_counters(out, status, "virgo_packet_bytes_total", "Their bytes.", true);
+	metric(out, "virgo_lease_alive", "gauge", "1 while a daemon holds the arena.", status->lease == VG_LEASE_ALIVE);
+	metric(out, "virgo_lease_age_seconds", "gauge", "Since the daemon last renewed its lease; 0: never taken.",
+	       status->lease_age_ns / 1e9);
+	metric(out, "virgo_node", "gauge", "This node's number.", status->config.node);
+	metric(out, "virgo_epoch", "gauge", "The cluster's epoch.", status->config.epoch);
+	metric(out, "virgo_load_in_flight", "gauge", "Requests in flight in the daemon.", status->local.in_flight);
+	metric(out, "virgo_load_service_seconds", "gauge", "The daemon's time for a request, averaged.",
+	       status->local.service_ns / 1e9);
+	metric(out, "virgo_load_run_queue_delay_seconds", "gauge", "How long its threads wait for a CPU.",
+	       status->local.run_queue_delay_ns / 1e9);
+	metric(out, "virgo_load_memory_free_ratio", "gauge", "Memory headroom.", status->local.memory_free_permille / 1e3);
+	metrics_attachments(out, status);
+	metric_head(out, "virgo_map_memory_bytes", "gauge", "What the kernel charges for a map.");
+	for (int i = 0; i < VG_MAPS_MAX; i++)
+		fprintf(out, "virgo_map_memory_bytes{map=\"%s\"} %llu\n", status->maps[i].name,
+			(unsigned long long)status->maps[i].memory_bytes);
+	metric_head(out, "virgo_program_verified_instructions", "gauge", "Instructions the verifier walked.");
+	for (int i = 0; i < VG_OBJECT_MAX; i++)
+		fprintf(out, "virgo_program_verified_instructions{program=\"%s\",tag=\"%s\"} %u\n", status->programs[i].name,
+			status->programs[i].tag, status->programs[i].verified_instructions);
+}
