@@ -64,7 +64,8 @@ static void program_name(const struct vg_pin_root *root, struct vg_attachment *a
 		/* An instance inside a dispatcher is a program of its own, and only the ingress one goes there. */
 		if (pinned.program_id == attachment->program_id ||
 		    (attachment->hook == VG_HOOK_DISPATCHER && which == VG_OBJECT_INGRESS))
-			snprintf(attachment->program, sizeof(attachment->program), "%s", vg_object_types[which].program);
+			snprintf(attachment->program, sizeof(attachment->program), "%s",
+				 vg_object_types[which].program);
 	}
 }
 
@@ -179,7 +180,8 @@ static int xdp_alone(struct vg_pin_root *root, enum vg_object which, __u32 ifind
 	if (error == -EBUSY)
 		return vg_explain(error, "another XDP program was attached meanwhile: it is left in place");
 	if (error == -EOPNOTSUPP && mode == VG_ATTACH_NATIVE)
-		return vg_explain(error, "the interface's driver has no native XDP: --mode generic works everywhere, slowly");
+		return vg_explain(error,
+				  "the interface's driver has no native XDP: --mode generic works everywhere, slowly");
 	if (error)
 		vg_explain(error, "the kernel refuses XDP on the interface: %s (native XDP may want a smaller MTU)",
 			   strerror(-error));
@@ -348,9 +350,9 @@ int vg_attachment_remove(const struct vg_pin_root *root, const struct vg_attachm
 		if (error == -ENOLINK || error == -ENODEV) /* its interface has gone */
 			error = 0;
 	} else if (!attachment->here) {
-		error = vg_explain(-EXDEV, "%s on interface number %u belongs to network namespace %llu: detach it there",
-				   vg_hook_name(attachment->hook), attachment->ifindex,
-				   (unsigned long long)attachment->netns);
+		error = vg_explain(
+			-EXDEV, "%s on interface number %u belongs to network namespace %llu: detach it there",
+			vg_hook_name(attachment->hook), attachment->ifindex, (unsigned long long)attachment->netns);
 	} else if (attachment->alive && attachment->hook == VG_HOOK_CLSACT) {
 		error = clsact_clear(attachment->ifindex, attachment->program_id);
 	} else if (attachment->alive) {

@@ -48,11 +48,11 @@ enum vg_egress_mode {
 
 struct vg_attachment {
 	enum vg_hook hook;
-	__u64 netns;	   /* inode of the network namespace */
-	__u32 ifindex;	   /* in that namespace */
-	bool here;	   /* that is the caller's own namespace */
-	bool alive;	   /* the interface still exists */
-	__u32 program_id;  /* what is attached now; 0: not known */
+	__u64 netns;	  /* inode of the network namespace */
+	__u32 ifindex;	  /* in that namespace */
+	bool here;	  /* that is the caller's own namespace */
+	bool alive;	  /* the interface still exists */
+	__u32 program_id; /* what is attached now; 0: not known */
 	char program[16];
 	char interface[IF_NAMESIZE]; /* "" when it is not here or gone */
 };

@@ -64,8 +64,9 @@ static int maps_give(const struct vg_pin_root *root, const struct vg_options *op
 		if (!stat(path[0] ? path : "/", &directory) && directory.st_uid != options->daemon_uid &&
 		    !(directory.st_mode & S_IXOTH) &&
 		    !(directory.st_gid == options->daemon_gid && directory.st_mode & S_IXGRP))
-			fprintf(stderr, "virgo-agent: warning: the daemon's user cannot pass %s (mode %03o): chmod o+x it, "
-					"or use a bpffs of its own\n",
+			fprintf(stderr,
+				"virgo-agent: warning: the daemon's user cannot pass %s (mode %03o): chmod o+x it, "
+				"or use a bpffs of its own\n",
 				path, directory.st_mode & 0777);
 	}
 	return 0;
@@ -153,7 +154,8 @@ static int attach_one(struct vg_pin_root *root, const struct vg_options *options
 	       egress.program[0] ? ", " : "", egress.program[0] ? egress.program : "",
 	       egress.program[0] ? (egress.hook == VG_HOOK_TCX ? " tcx" : " clsact") : "");
 	if (xdp.hook == VG_HOOK_GENERIC && options->mode == VG_ATTACH_AUTO)
-		fprintf(stderr, "virgo-agent: warning: %s has no native XDP for this: generic mode is slow\n", interface);
+		fprintf(stderr, "virgo-agent: warning: %s has no native XDP for this: generic mode is slow\n",
+			interface);
 	return 0;
 }
 
@@ -246,8 +248,8 @@ static int unload_locked(struct vg_pin_root *root, const struct vg_options *opti
 	struct vg_attachment all[VG_ATTACHMENTS_MAX];
 	int error, count;
 
-	error = vg_pin_present(root) ? vg_pin_layout_check(root) :
-				       vg_explain(-ENOENT, "nothing is loaded at %s", root->path);
+	error = vg_pin_present(root) ? vg_pin_layout_check(root)
+				     : vg_explain(-ENOENT, "nothing is loaded at %s", root->path);
 	if (!error && !options->force && vg_lease_alive(root))
 		error = vg_explain(-EBUSY, "a daemon is serving from %s: stop it first, or --force", root->path);
 	if (error)

@@ -51,8 +51,8 @@ static int fields_check(const struct bpf_map *map, const struct btf *object_btf,
 	vg_caps_lower(CAP_SYS_ADMIN);
 	if (!pinned_btf) /* not allowed to look: sizes and the version in the path have to do */
 		return 0;
-	difference = vg_layout_difference(object_btf, bpf_map__btf_value_type_id(map), pinned_btf,
-					  info->btf_value_type_id);
+	difference =
+		vg_layout_difference(object_btf, bpf_map__btf_value_type_id(map), pinned_btf, info->btf_value_type_id);
 	if (difference)
 		vg_explain(-EPROTONOSUPPORT, "pinned map %s has another layout: %s differs; unload first",
 			   bpf_map__name(map), difference);

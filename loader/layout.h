@@ -9,7 +9,7 @@
 struct bpf_map;
 struct btf;
 
-/* 0, or -EPROTONOSUPPORT with an explanation. Fields are compared where the kernel lets the agent read the map's BTF. */
+/* 0, or -EPROTONOSUPPORT, explained. Fields are compared where the kernel lets the agent read the map's BTF. */
 int vg_layout_check(const struct bpf_map *map, const struct btf *object_btf, int pinned_fd);
 
 /* The same for two types of two BTFs. NULL when they agree, else the name of what differs, owned by `btf_a`. Pure. */

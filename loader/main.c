@@ -39,7 +39,7 @@ enum option_key {
 	KEY_INSECURE,
 };
 
-#define OPTION_PIN_ROOT {"pin-root", KEY_PIN_ROOT, "DIR", 0, "Directory of a bpffs (default " VG_PIN_ROOT_DEFAULT ")", 0}
+#define OPTION_PIN_ROOT {"pin-root", KEY_PIN_ROOT, "DIR", 0, "In a bpffs (default " VG_PIN_ROOT_DEFAULT ")", 0}
 #define OPTION_VERBOSE {"verbose", KEY_VERBOSE, NULL, 0, "Show what libbpf, libxdp and the verifier say", 0}
 #define OPTION_USER {"daemon-user", KEY_DAEMON_USER, "USER", 0, "Give the maps to this user, as whom virgod runs", 0}
 #define OPTION_MODE {"mode", KEY_MODE, "MODE", 0, "native, generic or auto (default auto)", 0}
@@ -75,16 +75,19 @@ static const struct command {
 } commands[] = {
 	{"load", vg_command_load, "Load the programs and pin them with their maps; adopt what is pinned already.",
 	 load_options, "", 0, 0},
-	{"attach", vg_command_attach, "Attach the programs to interfaces.", attach_options, "IFACE...", 1, VG_INTERFACES_MAX},
-	{"status", vg_command_status, "Show programs, interfaces, the daemon's lease, counters and nodes.", show_options, "", 0,
-	 0},
-	{"detach", vg_command_detach, "Take the programs off interfaces.", plain_options, "IFACE...", 1, VG_INTERFACES_MAX},
+	{"attach", vg_command_attach, "Attach the programs to interfaces.",
+	 attach_options, "IFACE...", 1, VG_INTERFACES_MAX},
+	{"status", vg_command_status, "Show programs, interfaces, the daemon's lease, counters and nodes.",
+	 show_options, "", 0, 0},
+	{"detach", vg_command_detach, "Take the programs off interfaces.",
+	 plain_options, "IFACE...", 1, VG_INTERFACES_MAX},
 	{"unload", vg_command_unload, "Detach everywhere and remove all pins.", unload_options, "", 0, 0},
 	{"upgrade", vg_command_upgrade, "Put this agent's programs in the place of those that run; data stays.",
 	 plain_options, "", 0, 0},
-	{"run", vg_command_run, "Load, attach, and stay to serve metrics.", run_options, "[IFACE...]", 0, VG_INTERFACES_MAX},
-	{"probe", vg_command_probe, "Try what the kernel has of the things VIRGO needs.", show_options, "[IFACE...]", 0,
-	 VG_INTERFACES_MAX},
+	{"run", vg_command_run, "Load, attach, and stay to serve metrics.",
+	 run_options, "[IFACE...]", 0, VG_INTERFACES_MAX},
+	{"probe", vg_command_probe, "Try what the kernel has of the things VIRGO needs.",
+	 show_options, "[IFACE...]", 0, VG_INTERFACES_MAX},
 };
 #define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))
 

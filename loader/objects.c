@@ -98,9 +98,10 @@ int vg_object_pin_maps(struct vg_pin_root *root, struct bpf_object *object)
 		fd = vg_pin_get(root, VG_PIN_MAPS, bpf_map__name(map));
 		if (fd >= 0)
 			close(fd);
-		error = fd == -ENOENT ? vg_pin_put(root, VG_PIN_MAPS, bpf_map__name(map), bpf_map__fd(map)) :
-			fd < 0	      ? fd :
-					0;
+		else if (fd == -ENOENT)
+			error = vg_pin_put(root, VG_PIN_MAPS, bpf_map__name(map), bpf_map__fd(map));
+		else
+			error = fd;
 		if (error)
 			break;
 	}

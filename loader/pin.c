@@ -44,8 +44,8 @@ void vg_pin_path(const struct vg_pin_root *root, enum vg_pin_directory directory
 		 char (*ret_path)[VG_PIN_PATH_BYTES])
 {
 	assert(directory < VG_PIN_DIRECTORY_MAX && strlen(name) < VG_PIN_NAME_BYTES);
-	snprintf(*ret_path, sizeof(*ret_path), "%s/v%u/%s/%s", root->path, VG_LAYOUT_VERSION, directory_names[directory],
-		 name);
+	snprintf(*ret_path, sizeof(*ret_path), "%s/v%u/%s/%s", root->path, VG_LAYOUT_VERSION,
+		 directory_names[directory], name);
 }
 
 bool vg_pin_is_bpffs(const char *path)
@@ -101,7 +101,9 @@ static int make(struct vg_pin_root *root, const char *path)
 	if (mkdir(path, 0755)) {
 		int error = -errno;
 
-		return error == -EEXIST ? 0 : vg_explain(error, "%s: cannot make the directory: %s", path, strerror(-error));
+		return error == -EEXIST
+			       ? 0
+			       : vg_explain(error, "%s: cannot make the directory: %s", path, strerror(-error));
 	}
 	change_record(root, path, true);
 	return 0;
@@ -119,7 +121,8 @@ static int root_make(struct vg_pin_root *root)
 		snprintf(path, sizeof(path), "%.*s", (int)end, root->path);
 		if (access(path, F_OK)) {
 			if (!vg_pin_is_bpffs(parent))
-				return vg_explain(-ENOTSUP, "%s is not a bpffs: mount -t bpf bpf %s, or name one by --pin-root",
+				return vg_explain(-ENOTSUP,
+						  "%s is not a bpffs: mount -t bpf bpf %s, or name one by --pin-root",
 						  parent, parent);
 			error = make(root, path);
 		}
@@ -135,7 +138,8 @@ static bool still_there(int fd, const char *path)
 {
 	struct stat locked, named;
 
-	return !fstat(fd, &locked) && !stat(path, &named) && locked.st_ino == named.st_ino && locked.st_dev == named.st_dev;
+	return !fstat(fd, &locked) && !stat(path, &named) && locked.st_ino == named.st_ino &&
+	       locked.st_dev == named.st_dev;
 }
 
 static int lock_try(struct vg_pin_root *root)

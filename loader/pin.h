@@ -68,7 +68,8 @@ int vg_pin_put(struct vg_pin_root *root, enum vg_pin_directory directory, const 
 /* Let a pin name another object, in one step; it is undone by replacing it again, not by a rollback. */
 int vg_pin_replace(const struct vg_pin_root *root, enum vg_pin_directory directory, const char *name, int fd);
 int vg_pin_remove(const struct vg_pin_root *root, enum vg_pin_directory directory, const char *name);
-int vg_pin_give(const struct vg_pin_root *root, enum vg_pin_directory directory, const char *name, uid_t uid, gid_t gid);
+int vg_pin_give(const struct vg_pin_root *root, enum vg_pin_directory directory, const char *name, uid_t uid,
+		gid_t gid);
 
 /* Names of the pins of a directory; at most `names_max`. Returns how many, 0 when the directory is missing. */
 int vg_pin_list(const struct vg_pin_root *root, enum vg_pin_directory directory, char (*ret_names)[VG_PIN_NAME_BYTES],

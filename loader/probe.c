@@ -18,12 +18,14 @@
 #define LOOPBACK_IFINDEX 1 /* in every network namespace */
 
 /* One instruction of a trial program. */
-#define OP(op, destination, source, offset, immediate)                                           \
-	((struct bpf_insn){.code = (op), .dst_reg = (destination), .src_reg = (source), .off = (offset), .imm = (immediate)})
+#define OP(op, to, from, offset, immediate) \
+	((struct bpf_insn){.code = (op), .dst_reg = (to), .src_reg = (from), .off = (offset), .imm = (immediate)})
 #define RETURN(value) OP(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, value), OP(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define ZERO(offset) OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, offset, 0) /* of the stack */
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static int program_try(enum bpf_prog_type type, enum bpf_attach_type attach_type, const struct bpf_insn *code, size_t count)
+static int program_try(enum bpf_prog_type type, enum bpf_attach_type attach_type, const struct bpf_insn *code,
+		       size_t count)
 {
 	LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = attach_type);
 
@@ -90,7 +92,10 @@ static int try_xdp(void)
 
 static int try_coarse_clock(void)
 {
-	const struct bpf_insn code[] = {OP(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_ktime_get_coarse_ns), RETURN(XDP_PASS)};
+	const struct bpf_insn code[] = {
+		OP(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_ktime_get_coarse_ns),
+		RETURN(XDP_PASS),
+	};
 
 	return closed(program_try(BPF_PROG_TYPE_XDP, BPF_XDP, code, COUNT(code)));
 }
@@ -98,10 +103,14 @@ static int try_coarse_clock(void)
 static int try_fib_lookup(void)
 {
 	const struct bpf_insn code[] = {
-		OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -8, 0),  OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -16, 0),
-		OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -24, 0), OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -32, 0),
-		OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -40, 0), OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -48, 0),
-		OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -56, 0), OP(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -64, 0),
+		ZERO(-8),
+		ZERO(-16),
+		ZERO(-24),
+		ZERO(-32),
+		ZERO(-40),
+		ZERO(-48),
+		ZERO(-56),
+		ZERO(-64),
 		OP(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_10, 0, 0),
 		OP(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, 0, -64),
 		OP(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, sizeof(struct bpf_fib_lookup)),
@@ -150,14 +159,22 @@ static const struct trial {
 	bool required;
 	const char *message; /* for a person, when it fails */
 } trials[] = {
-	{"bpf", try_bpf, true, "the bpf system call is refused: run as root or give CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"},
-	{"btf", try_btf, true, "the kernel does not describe its types: it needs CONFIG_DEBUG_INFO_BTF, and /sys mounted"},
-	{"array-mmap", try_array_mmap, true, "arrays cannot be mapped into the daemon: Linux 5.5 or newer has this"},
-	{"arena", try_arena, true, "no BPF arenas, which hold the data: Linux 6.9 or newer on a 64-bit machine has them"},
-	{"xdp", try_xdp, true, "no XDP programs: the kernel needs CONFIG_BPF_SYSCALL and CONFIG_NET"},
-	{"coarse-clock", try_coarse_clock, true, "XDP has no cheap clock (bpf_ktime_get_coarse_ns): Linux 5.11 or newer has"},
-	{"fib-lookup", try_fib_lookup, true, "XDP cannot look routes up, which steering needs: the kernel needs CONFIG_INET"},
-	{"tcx", try_tcx, false, "no tcx (Linux 6.6 or newer has it): the egress program goes to clsact instead"},
+	{"bpf", try_bpf, true,
+	 "the bpf system call is refused: run as root or give CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"},
+	{"btf", try_btf, true,
+	 "the kernel does not describe its types: it needs CONFIG_DEBUG_INFO_BTF, and /sys mounted"},
+	{"array-mmap", try_array_mmap, true,
+	 "arrays cannot be mapped into the daemon: Linux 5.5 or newer has this"},
+	{"arena", try_arena, true,
+	 "no BPF arenas, which hold the data: Linux 6.9 or newer on a 64-bit machine has them"},
+	{"xdp", try_xdp, true,
+	 "no XDP programs: the kernel needs CONFIG_BPF_SYSCALL and CONFIG_NET"},
+	{"coarse-clock", try_coarse_clock, true,
+	 "XDP has no cheap clock (bpf_ktime_get_coarse_ns): Linux 5.11 or newer has"},
+	{"fib-lookup", try_fib_lookup, true,
+	 "XDP cannot look routes up, which steering needs: the kernel needs CONFIG_INET"},
+	{"tcx", try_tcx, false,
+	 "no tcx (Linux 6.6 or newer has it): the egress program goes to clsact instead"},
 	{"dispatcher", vg_dispatch_try, false,
 	 "no freplace (function tracing is missing): VIRGO must be the only XDP program of its interfaces"},
 };
@@ -183,9 +200,13 @@ static void report_one(struct report *report, const char *name, int error, bool 
 {
 	report->missing += error && required;
 	if (report->json) {
-		json_array_append_new(report->json, json_pack("{s:s, s:b, s:b, s:s, s:s*}", "name", name, "works", !error,
-							      "required", required, "error", error ? strerror(-error) : "",
-							      "message", error ? message : NULL));
+		json_t *trial = json_pack("{s:s, s:b, s:b}", "name", name, "works", !error, "required", required);
+
+		if (error) {
+			json_object_set_new(trial, "error", json_string(strerror(-error)));
+			json_object_set_new(trial, "message", json_string(message));
+		}
+		json_array_append_new(report->json, trial);
 		return;
 	}
 	printf("%-14s %s", name, error ? (required ? "MISSING" : "absent") : "works");

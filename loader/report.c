@@ -79,10 +79,12 @@ static void table_counters(FILE *out, const struct vg_node_status *status)
 		if (!counter->packets)
 			continue;
 		if (!any)
-			fprintf(out, "\n%-16s %-8s %14s %16s  %s\n", "REASON", "VERDICT", "PACKETS", "BYTES", "MEANING");
+			fprintf(out, "\n%-16s %-8s %14s %16s  %s\n", "REASON", "VERDICT", "PACKETS", "BYTES",
+				"MEANING");
 		any = true;
-		fprintf(out, "%-16s %-8s %14llu %16llu  %s\n", lower(reasons[reason].name, &name), reasons[reason].verdict,
-			(unsigned long long)counter->packets, (unsigned long long)counter->bytes, reasons[reason].text);
+		fprintf(out, "%-16s %-8s %14llu %16llu  %s\n", lower(reasons[reason].name, &name),
+			reasons[reason].verdict, (unsigned long long)counter->packets,
+			(unsigned long long)counter->bytes, reasons[reason].text);
 	}
 	if (!any)
 		fprintf(out, "\nno packet seen yet\n");
@@ -108,7 +110,8 @@ void vg_report_table(FILE *out, const struct vg_node_status *status)
 	fprintf(out, "\n%-16s %6s  %-16s %12s %10s\n", "PROGRAM", "ID", "TAG", "VERIFIED", "JITED");
 	for (int i = 0; i < VG_OBJECT_MAX; i++)
 		fprintf(out, "%-16s %6u  %-16s %12u %10u\n", status->programs[i].name, status->programs[i].id,
-			status->programs[i].tag, status->programs[i].verified_instructions, status->programs[i].jited_bytes);
+			status->programs[i].tag, status->programs[i].verified_instructions,
+			status->programs[i].jited_bytes);
 	fprintf(out, "\n%-24s %-11s %s\n", "ATTACHED TO", "HOW", "PROGRAM");
 	for (int i = 0; i < status->attachments_count; i++) {
 		char interface[48];
@@ -132,11 +135,11 @@ static json_t *json_programs(const struct vg_node_status *status)
 		const struct vg_program_status *program = &status->programs[i];
 
 		if (program->id)
-			json_array_append_new(programs,
-					      json_pack("{s:s, s:I, s:s, s:I, s:I}", "name", program->name, "id",
-							(json_int_t)program->id, "tag", program->tag, "verified_instructions",
-							(json_int_t)program->verified_instructions, "jited_bytes",
-							(json_int_t)program->jited_bytes));
+			json_array_append_new(programs, json_pack("{s:s, s:I, s:s, s:I, s:I}", "name", program->name,
+								  "id", (json_int_t)program->id, "tag", program->tag,
+								  "verified_instructions",
+								  (json_int_t)program->verified_instructions,
+								  "jited_bytes", (json_int_t)program->jited_bytes));
 	}
 	return programs;
 }
@@ -159,13 +162,13 @@ static json_t *json_attachments(const struct vg_node_status *status)
 	for (int i = 0; i < status->attachments_count; i++) {
 		const struct vg_attachment *attachment = &status->attachments[i];
 
-		json_array_append_new(
-			attachments,
-			json_pack("{s:s?, s:I, s:I, s:b, s:s, s:s, s:I}", "interface",
-				  attachment->interface[0] ? attachment->interface : NULL, "ifindex",
-				  (json_int_t)attachment->ifindex, "netns", (json_int_t)attachment->netns, "alive",
-				  attachment->alive, "mode", vg_hook_name(attachment->hook), "program",
-				  attachment->program, "program_id", (json_int_t)attachment->program_id));
+		json_array_append_new(attachments,
+				      json_pack("{s:s?, s:I, s:I, s:b, s:s, s:s, s:I}", "interface",
+						attachment->interface[0] ? attachment->interface : NULL, "ifindex",
+						(json_int_t)attachment->ifindex, "netns", (json_int_t)attachment->netns,
+						"alive", attachment->alive, "mode", vg_hook_name(attachment->hook),
+						"program", attachment->program, "program_id",
+						(json_int_t)attachment->program_id));
 	}
 	return attachments;
 }
@@ -177,10 +180,11 @@ static json_t *json_counters(const struct vg_node_status *status)
 	for (int reason = 0; reason < VG_REASON_MAX; reason++) {
 		char name[32], verdict[32];
 
-		json_array_append_new(counters, json_pack("{s:s, s:s, s:I, s:I}", "reason", lower(reasons[reason].name, &name),
-							  "verdict", lower(reasons[reason].verdict, &verdict), "packets",
-							  (json_int_t)status->counters[reason].packets, "bytes",
-							  (json_int_t)status->counters[reason].bytes));
+		json_array_append_new(counters,
+				      json_pack("{s:s, s:s, s:I, s:I}", "reason", lower(reasons[reason].name, &name),
+						"verdict", lower(reasons[reason].verdict, &verdict), "packets",
+						(json_int_t)status->counters[reason].packets, "bytes",
+						(json_int_t)status->counters[reason].bytes));
 	}
 	return counters;
 }
@@ -211,8 +215,8 @@ static json_t *json_config(const struct vg_node_status *status)
 	}
 	return json_pack("{s:i, s:i, s:I, s:b, s:I, s:i, s:o}", "node", config->node, "nodes", config->nodes, "epoch",
 			 (json_int_t)config->epoch, "keyed", !!(config->flags & VG_CONFIG_KEYED), "budget_per_ms",
-			 (json_int_t)(config->budget_per_ms ?: VG_XDP_BUDGET_DEFAULT), "port", VG_BE16TOH(config->port_mem),
-			 "ports_other", ports);
+			 (json_int_t)(config->budget_per_ms ?: VG_XDP_BUDGET_DEFAULT), "port",
+			 VG_BE16TOH(config->port_mem), "ports_other", ports);
 }
 
 json_t *vg_report_json(const struct vg_node_status *status)
@@ -225,8 +229,8 @@ json_t *vg_report_json(const struct vg_node_status *status)
 				 status->local.memory_free_permille);
 
 	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", VG_VERSION, "layout",
-			 VG_LAYOUT_VERSION, "pin_root", status->pin_root, "lease", lease, "config", json_config(status), "load",
-			 load, "programs", json_programs(status), "maps", json_maps(status), "attachments",
+			 VG_LAYOUT_VERSION, "pin_root", status->pin_root, "lease", lease, "config", json_config(status),
+			 "load", load, "programs", json_programs(status), "maps", json_maps(status), "attachments",
 			 json_attachments(status), "counters", json_counters(status), "nodes", json_nodes(status));
 }
 
@@ -302,7 +306,8 @@ void vg_report_metrics(FILE *out, const struct vg_node_status *status)
 	       status->local.service_ns / 1e9);
 	metric(out, "virgo_load_run_queue_delay_seconds", "gauge", "How long its threads wait for a CPU.",
 	       status->local.run_queue_delay_ns / 1e9);
-	metric(out, "virgo_load_memory_free_ratio", "gauge", "Memory headroom.", status->local.memory_free_permille / 1e3);
+	metric(out, "virgo_load_memory_free_ratio", "gauge", "Memory headroom.",
+	       status->local.memory_free_permille / 1e3);
 	metrics_attachments(out, status);
 	metric_head(out, "virgo_map_memory_bytes", "gauge", "What the kernel charges for a map.");
 	for (int i = 0; i < VG_MAPS_MAX; i++)
@@ -310,6 +315,6 @@ void vg_report_metrics(FILE *out, const struct vg_node_status *status)
 			(unsigned long long)status->maps[i].memory_bytes);
 	metric_head(out, "virgo_program_verified_instructions", "gauge", "Instructions the verifier walked.");
 	for (int i = 0; i < VG_OBJECT_MAX; i++)
-		fprintf(out, "virgo_program_verified_instructions{program=\"%s\",tag=\"%s\"} %u\n", status->programs[i].name,
-			status->programs[i].tag, status->programs[i].verified_instructions);
+		fprintf(out, "virgo_program_verified_instructions{program=\"%s\",tag=\"%s\"} %u\n",
+			status->programs[i].name, status->programs[i].tag, status->programs[i].verified_instructions);
 }

@@ -17,7 +17,7 @@
 #include "report.h"
 #include "status.h"
 
-#define CONNECTIONS_MAX 16	   /* a scraper or two, and a person */
+#define CONNECTIONS_MAX 16 /* a scraper or two, and a person */
 #define CONNECTION_TIMEOUT_S 10
 #define CONNECTION_MEMORY_BYTES 16384
 
@@ -94,7 +94,8 @@ static enum MHD_Result answer_health(struct telemetry *telemetry, struct MHD_Con
 				    vg_hook_is_xdp(status->attachments[j].hook) &&
 				    !strcmp(status->attachments[j].interface, telemetry->options->interfaces[i]);
 		if (!attached)
-			return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "an interface has lost its program\n");
+			return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+					   "an interface has lost its program\n");
 	}
 	return answer_text(connection, MHD_HTTP_OK,
 			   status->lease == VG_LEASE_ALIVE ? "ok\n" : "ok, but no daemon holds the arena\n");
@@ -115,7 +116,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	struct telemetry *telemetry = context;
 	static int seen;
 
-	/* The library calls once when the headers are there and again when the body, which is not wanted, is through. */
+	/* The library calls once when the headers are there and again when the body, which is not wanted, is through.
+	 */
 	if (!*request) {
 		*request = &seen;
 		return MHD_YES;
@@ -148,8 +150,10 @@ static int admin_start(struct telemetry *telemetry, struct MHD_Daemon **ret_daem
 		return vg_explain(-EINVAL, "--admin %s: want ADDRESS:PORT, as in 127.0.0.1:%d or [::1]:%d", text,
 				  VG_PORT_ADMIN, VG_PORT_ADMIN);
 	if (!vg_admin_address_is_loopback(&address) && !telemetry->options->insecure)
-		return vg_explain(-EINVAL,
-				  "--admin %s is open to others and has no password: use a loopback address, or --insecure", text);
+		return vg_explain(
+			-EINVAL,
+			"--admin %s is open to others and has no password: use a loopback address, or --insecure",
+			text);
 	if (address.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
 	*ret_daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, telemetry, MHD_OPTION_SOCK_ADDR, &address,

@@ -87,7 +87,8 @@ static int next_load(struct upgrade *upgrade)
 }
 
 /* Which of our programs an attachment runs: what it is for, and the descriptor. -EBUSY when it is none of them. */
-static int attached_now(const struct upgrade *upgrade, const struct vg_attachment *attachment, enum vg_object *ret_which)
+static int attached_now(const struct upgrade *upgrade, const struct vg_attachment *attachment,
+			enum vg_object *ret_which)
 {
 	for (int which = 0; which < VG_OBJECT_MAX; which++) {
 		*ret_which = which;
@@ -96,7 +97,8 @@ static int attached_now(const struct upgrade *upgrade, const struct vg_attachmen
 		if (program_id(upgrade->interrupted.fds[which]) == attachment->program_id)
 			return upgrade->interrupted.fds[which];
 	}
-	return vg_explain(-EBUSY, "%s runs program %u, which is not ours", attachment->interface, attachment->program_id);
+	return vg_explain(-EBUSY, "%s runs program %u, which is not ours", attachment->interface,
+			  attachment->program_id);
 }
 
 /*

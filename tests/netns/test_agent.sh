@@ -114,7 +114,8 @@ tap_is "status counts every reason" "$(status '.counters | length')" "$(grep -c 
 tap_is "status names three programs" "$(status '.programs | length')" 3
 tap_ok "and the verifier walked them" [ "$(status '.programs[0].verified_instructions')" -gt 0 ]
 tap_is "no daemon has the lease" "$(status .lease.state)" none
-tap_is "the key is never shown" "$(status '[paths | map(tostring) | join(".")] | map(select(test("cluster_key"))) | length')" 0
+tap_is "the key is never shown" \
+	"$(status '[paths | map(tostring) | join(".")] | map(select(test("cluster_key"))) | length')" 0
 agent status
 tap_ok "the table names the programs" has "$OUT" vg_xdp_ingress
 
@@ -142,7 +143,8 @@ ip netns exec "$PEER" bash -c 'echo hello >/dev/udp/10.77.0.1/9'
 tap_ok "packets pass it, and are counted" [ "$(status '[.counters[].packets] | add')" -gt 0 ]
 agent_in "$PEER" attach "$IF_PEER" --role pass --pin-root "$ROOT"
 tap_ok "the pass role attaches the pass program alone" has "$OUT" "$IF_PEER: vg_xdp_pass native"
-tap_is "an attachment of another namespace is shown as one" "$(status '[.attachments[] | select(.interface == null)] | length')" 1
+tap_is "an attachment of another namespace is shown as one" \
+	"$(status '[.attachments[] | select(.interface == null)] | length')" 1
 agent detach "$IF_NODE"
 tap_is "detach" "$CODE $(xdp_id "$NODE" "$IF_NODE")" "0 0"
 agent detach "$IF_NODE"
@@ -156,7 +158,8 @@ agent upgrade
 tap_is "upgrade replaces it there" "$CODE" 0
 tap_is "with one filter, not two" "$(tc -n "$NODE" filter show dev "$IF_NODE" egress | grep -c vg_tc_egress)" 1
 agent detach "$IF_NODE"
-tap_is "and detach takes it away" "$CODE $(tc -n "$NODE" filter show dev "$IF_NODE" egress | grep -c vg_tc_egress)" "0 0"
+tap_is "and detach takes it away" \
+	"$CODE $(tc -n "$NODE" filter show dev "$IF_NODE" egress | grep -c vg_tc_egress)" "0 0"
 
 # ---- somebody else's XDP program
 bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$BPFFS/foreign" type xdp 2>/dev/null
@@ -208,8 +211,8 @@ agent attach "$IF_NODE"
 ip netns exec "$NODE" "$AGENT" run "$IF_NODE" --pin-root "$ROOT" --admin 127.0.0.1:9464 2>"$WORK/run.log" >/dev/null &
 RUNNING=$!
 get() { # PATH [METHOD]: status line and body
-	ip netns exec "$NODE" bash -c "exec 3<>/dev/tcp/127.0.0.1/9464 && printf '%s %s HTTP/1.0\r\n\r\n' '${2:-GET}' '$1' >&3 && cat <&3" \
-		2>/dev/null | tr -d '\r'
+	ip netns exec "$NODE" bash -c 'exec 3<>/dev/tcp/127.0.0.1/9464 &&
+		printf "%s %s HTTP/1.0\r\n\r\n" "$2" "$1" >&3 && cat <&3' sh "$1" "${2:-GET}" 2>/dev/null | tr -d '\r'
 }
 for ((tries = 0; tries < 100; tries++)); do
 	[ -z "$(get /healthz)" ] || break
@@ -218,7 +221,8 @@ done
 tap_ok "run answers /healthz" has "$(get /healthz)" "200 OK"
 metrics=$(get /metrics)
 tap_ok "run answers /metrics" has "$metrics" 'virgo_packets_total{reason="not_virgo",verdict="pass"}'
-tap_ok "with the interface" has "$metrics" "virgo_attached{interface=\"$IF_NODE\",mode=\"native\",program=\"vg_xdp_ingress\"} 1"
+tap_ok "with the interface" has "$metrics" \
+	"virgo_attached{interface=\"$IF_NODE\",mode=\"native\",program=\"vg_xdp_ingress\"} 1"
 tap_is "and /status in JSON" "$(get /status | sed '1,/^$/d' | jq -r .pin_root)" "$ROOT"
 tap_ok "another path is not found" has "$(get /secret)" "404"
 tap_ok "another method is not allowed" has "$(get /metrics DELETE)" "405"

@@ -44,8 +44,9 @@ static void test_attachment_names(void **state)
 
 static void test_attachment_names_of_others(void **state)
 {
-	const char *const bad[] = {"", "native", "native_1", "native_1_0", "native_1_2x", "native_1_2_next", "tracing_1_2",
-				   "_1_2", "NATIVE_1_2", "native_x_2"};
+	const char *const bad[] = {
+		"",	"native",     "native_1",  "native_1_0", "native_1_2x", "native_1_2_next", "tracing_1_2",
+		"_1_2", "NATIVE_1_2", "native_x_2"};
 	struct vg_attachment parsed;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -84,8 +85,20 @@ static void test_admin_addresses(void **state)
 
 static void test_admin_addresses_bad(void **state)
 {
-	const char *const bad[] = {"", ":", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:80",
-				   "[::1]", "[]:80", "[::1:80", "[127.0.0.1]:80", "host:80", "127.0.0.1:80x",
+	const char *const bad[] = {"",
+				   ":",
+				   ":80",
+				   "127.0.0.1",
+				   "127.0.0.1:",
+				   "127.0.0.1:65536",
+				   "127.0.0.1:-1",
+				   "::1:80",
+				   "[::1]",
+				   "[]:80",
+				   "[::1:80",
+				   "[127.0.0.1]:80",
+				   "host:80",
+				   "127.0.0.1:80x",
 				   "1111111111111111111111111111111111111111111111111111:80"};
 	struct sockaddr_storage address;
 
@@ -163,19 +176,22 @@ static void status_fill(struct vg_node_status *status)
 		status->maps[i].name = "vg_map";
 	status->attachments[0] = (struct vg_attachment){
 		.hook = VG_HOOK_GENERIC, .netns = 5, .ifindex = 3, .here = true, .alive = true, .program_id = 7};
-	strcpy(status->attachments[0].interface, "e\"0\\1");
-	status->attachments[1] =
-		(struct vg_attachment){.hook = VG_HOOK_TCX, .netns = 6, .ifindex = 9, .alive = true};
+	snprintf(status->attachments[0].interface, IF_NAMESIZE, "e\"0\\1");
+	status->attachments[1] = (struct vg_attachment){.hook = VG_HOOK_TCX, .netns = 6, .ifindex = 9, .alive = true};
 	status->attachments_count = 2;
 	status->counters[VG_REASON_HIT] = (struct vg_counter){.packets = 1ULL << 60, .bytes = 12};
 	status->lease = VG_LEASE_ALIVE;
 	status->lease_age_ns = 50000000;
-	status->config = (struct vg_config){.node = 1, .nodes = 2, .epoch = 77, .flags = VG_CONFIG_KEYED,
-					    .port_mem = VG_HTOBE16(30000), .ports_other = {VG_HTOBE16(10000)},
+	status->config = (struct vg_config){.node = 1,
+					    .nodes = 2,
+					    .epoch = 77,
+					    .flags = VG_CONFIG_KEYED,
+					    .port_mem = VG_HTOBE16(30000),
+					    .ports_other = {VG_HTOBE16(10000)},
 					    .cluster_key = {0x1122334455667788, 0x99}};
 	status->local.in_flight = 5;
-	status->nodes[1] = (struct vg_node){.flags = VG_NODE_HAS_V4, .address4 = VG_HTOBE32(0x0a000002),
-					    .port_mem = VG_HTOBE16(30000)};
+	status->nodes[1] = (struct vg_node){
+		.flags = VG_NODE_HAS_V4, .address4 = VG_HTOBE32(0x0a000002), .port_mem = VG_HTOBE16(30000)};
 }
 
 static char *written(void (*write)(FILE *out, const struct vg_node_status *status), const struct vg_node_status *status)
@@ -237,8 +253,9 @@ static void test_json(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "config"), "port")), 30000);
 	assert_int_equal(json_array_size(json_object_get(json, "programs")), 1);
 	assert_int_equal(json_array_size(json_object_get(json, "nodes")), 2);
-	assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(json, "nodes"), 1), "ipv4")),
-			    "10.0.0.2");
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(json_object_get(json, "nodes"), 1), "ipv4")),
+		"10.0.0.2");
 	text = json_dumps(json, 0);
 	/* 0x1122334455667788, in decimal and in hexadecimal. */
 	assert_null(strstr(text, "1234605616436508552"));
