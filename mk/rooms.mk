@@ -66,23 +66,21 @@ $(B)/virgod: $(DAEMON) $(call room_archives,node svc pool proto uring base)
 $(B)/virgo-agent: $(LOADER) $(B)/lib/base.a
 	$(call link,$(LOADER_LIBS))
 
-# The client library takes from base what needs no further library.
-CLIENT_BASE := $(filter-out %/log.o,$(BASE))
-
-$(B)/libvirgo.a: $(CLIENT) $(CLIENT_BASE)
+# The client library stands on include/virgo and libc alone: it may be used under a licence that src/base is not under.
+$(B)/libvirgo.a: $(CLIENT)
 	$(archive)
 
 SO_MAJOR := $(firstword $(subst ., ,$(VERSION)))
-$(B)/libvirgo.so: $(CLIENT) $(CLIENT_BASE) src/client/libvirgo.map
+$(B)/libvirgo.so: $(CLIENT) src/client/libvirgo.map
 	$(call say,LD,$@)
 	@grep -q 'VIRGO_$(SO_MAJOR)\.' src/client/libvirgo.map || \
 		{ echo 'libvirgo.map and VERSION disagree' >&2; exit 1; }
 	$(Q)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libvirgo.so.$(SO_MAJOR) \
-		-Wl,--version-script=src/client/libvirgo.map -o $@ $(filter %.o,$^) -lpthread
+		-Wl,--version-script=src/client/libvirgo.map -o $@ $(filter %.o,$^)
 	@ln -sf libvirgo.so $(B)/libvirgo.so.$(SO_MAJOR)
 
 # The command line uses the public API only; it carries its own copy so that it runs from anywhere.
-$(B)/virgo: $(CLI) $(B)/libvirgo.a
+$(B)/virgo: $(CLI) $(B)/libvirgo.a $(B)/lib/base.a
 	$(call link,$(CLI_LIBS))
 
 -include $(OBJECTS:.o=.d)
