@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* virgo get, set, del */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+enum { OPTION_EX = 256, OPTION_NX, OPTION_XX, OPTION_KEEP_TTL };
+
+/* A value to where it was asked for; to a terminal with the line feed that lets the prompt start anew. */
+static int put_value(struct cli *cli, const char *path, const void *data, size_t length)
+{
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : STDOUT_FILENO;
+	int error = fd < 0 ? -errno : cli_write_all(fd, data, length);
+
+	if (!error && !path && isatty(fd) && (!length || ((const char *)data)[length - 1] != '\n'))
+		error = cli_write_all(fd, "\n", 1);
+	if (path && fd >= 0 && close(fd) && !error)
+		error = -errno;
+	return error ? cli_complain(cli, CLI_OTHER, "%s: %s", path ? path : "standard output", strerror(-error)) : CLI_OK;
+}
+
+static bool get_option(void *context, int option, const char *value)
+{
+	*(const char **)context = value;
+	return true;
+}
+
+int cli_get(struct cli *cli, int argc, char **argv)
+{
+	static const struct option own[] = { { "output", required_argument, NULL, 'o' }, { 0 } };
+	const char *path = NULL;
+	int first = cli_parse(cli, argc, argv, own, get_option, &path, 1, 1), code, error;
+	void *value;
+	size_t length;
+	json_t *object;
+
+	if (first < 0)
+		return cli_parse_exit(first);
+	code = cli_connect(cli);
+	if (code)
+		return code;
+	error = virgo_key_get(cli->virgo, argv[first], strlen(argv[first]), &value, &length);
+	if (error)
+		return cli_fail(cli, error, argv[first]);
+	if (cli->json && !path) {
+		object = json_pack("{s:b, s:I}", "ok", 1, "length", (json_int_t)length);
+		cli_json_bytes(object, "key", argv[first], strlen(argv[first]));
+		cli_json_bytes(object, "value", value, length);
+		code = cli_print_json(object);
+	} else {
+		code = put_value(cli, path, value, length);
+		if (!code && cli->json)
+			code = cli_print_json(json_pack("{s:b, s:I, s:s}", "ok", 1, "length", (json_int_t)length, "output", path));
+	}
+	free(value);
+	return code;
+}
+
+struct set_options {
+	unsigned int flags;
+	__u64 expire_ms;
+};
+
+static bool set_option(void *context, int option, const char *value)
+{
+	struct set_options *options = context;
+
+	switch (option) {
+	case OPTION_EX:
+		return cli_span(value, &options->expire_ms) && options->expire_ms;
+	case OPTION_NX:
+		options->flags |= VIRGO_IF_ABSENT;
+		return true;
+	case OPTION_XX:
+		options->flags |= VIRGO_IF_PRESENT;
+		return true;
+	default:
+		options->flags |= VIRGO_KEEP_EXPIRY;
+		return true;
+	}
+}
+
+int cli_set(struct cli *cli, int argc, char **argv)
+{
+	static const struct option own[] = { { "ex", required_argument, NULL, OPTION_EX },
+					     { "nx", no_argument, NULL, OPTION_NX },
+					     { "xx", no_argument, NULL, OPTION_XX },
+					     { "keep-ttl", no_argument, NULL, OPTION_KEEP_TTL },
+					     { 0 } };
+	struct set_options options = { 0 };
+	int first = cli_parse(cli, argc, argv, own, set_option, &options, 2, 2), code, error;
+	char *data = NULL;
+	const char *value;
+	size_t length;
+
+	if (first < 0)
+		return cli_parse_exit(first);
+	if ((options.flags & VIRGO_IF_ABSENT) && (options.flags & VIRGO_IF_PRESENT))
+		return cli_complain(cli, CLI_USAGE, "--nx and --xx exclude each other");
+	code = cli_connect(cli);
+	if (code)
+		return code;
+	value = argv[first + 1];
+	length = strlen(value);
+	if (strcmp(value, "-") == 0) {
+		error = cli_read_file("-", &data, &length);
+		if (error)
+			return cli_complain(cli, CLI_OTHER, "standard input: %s", strerror(-error));
+		value = data;
+	}
+	error = virgo_key_set(cli->virgo, argv[first], strlen(argv[first]), value, length, options.expire_ms, options.flags);
+	free(data);
+	if (error)
+		return cli_fail(cli, error, argv[first]);
+	if (cli->json)
+		return cli_print_json(json_pack("{s:b, s:I}", "ok", 1, "length", (json_int_t)length));
+	return CLI_OK;
+}
+
+int cli_del(struct cli *cli, int argc, char **argv)
+{
+	int first = cli_parse(cli, argc, argv, NULL, NULL, NULL, 1, -1), code, error;
+	unsigned int deleted = 0;
+
+	if (first < 0)
+		return cli_parse_exit(first);
+	code = cli_connect(cli);
+	if (code)
+		return code;
+	for (int i = first; i < argc; i++) {
+		error = virgo_key_del(cli->virgo, argv[i], strlen(argv[i]));
+		if (error && error != -ENOENT)
+			return cli_fail(cli, error, argv[i]);
+		deleted += !error;
+	}
+	if (cli->json)
+		(void)cli_print_json(json_pack("{s:b, s:i}", "ok", 1, "deleted", deleted));
+	else if (argc - first > 1)
+		printf("%u\n", deleted);
+	return deleted ? CLI_OK : CLI_NOT_FOUND;
+}

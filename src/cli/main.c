@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "cli/cli.h"
+
+#define OPTIONS_MAX 32
+#define CLI_TIMEOUT_MS_MAX 86400000
+
+const struct cli_command cli_commands[] = {
+	{ "get", "KEY", "print the value of a key", "  -o, --output FILE    write the value there", cli_get },
+	{ "set", "KEY VALUE|-", "set a key; - reads the value from standard input",
+	  "  --ex SPAN            the key lives so long: 30, 1.5s, 200ms, 2m, 1h, 7d\n"
+	  "  --nx                 only if the key does not exist\n"
+	  "  --xx                 only if it does\n"
+	  "  --keep-ttl           keep the deadline it has",
+	  cli_set },
+	{ "del", "KEY...", "delete keys", NULL, cli_del },
+	{ "malloc", "BYTES", "allocate memory in the pool and print its handle", NULL, cli_malloc },
+	{ "free", "HANDLE...", "give allocations back", NULL, cli_free },
+	{ "read", "HANDLE", "read an allocation or a part of it",
+	  "  --offset N           start there\n"
+	  "  --length N           so many bytes (default: to the end)\n"
+	  "  -o, --output FILE    write them there",
+	  cli_read },
+	{ "write", "HANDLE FILE|-", "write a file into an allocation", "  --offset N           start there", cli_write },
+	{ "ping", "", "ask every node for a sign of life",
+	  "  -c, --count N        so many rounds (default 1; 0: for ever)\n"
+	  "  --interval SPAN      between rounds (default 1s)",
+	  cli_ping },
+	{ NULL },
+};
+
+static const char general_help[] =
+	"General options, anywhere on the line:\n"
+	"  -n, --node LIST      ADDRESS[:PORT],... to ask (default: VIRGO_NODES, /etc/virgo_client.conf, 127.0.0.1)\n"
+	"  -k, --key-file FILE  the cluster key, 32 hex digits (default: VIRGO_KEY_FILE, none)\n"
+	"  -t, --timeout SPAN   for an answer (default 5s)\n"
+	"  -j, --json           results as JSON\n"
+	"      --no-udp         TCP only\n"
+	"      --no-tcp         UDP only\n"
+	"      --any-node       do not learn which node owns what: ask the given nodes in turn\n"
+	"  -h, --help           this, or the help of a command\n"
+	"      --version\n";
+
+enum { GENERAL_NO_UDP = 1, GENERAL_NO_TCP, GENERAL_ANY_NODE, GENERAL_VERSION };
+
+static const struct option general_options[] = {
+	{ "node", required_argument, NULL, 'n' },
+	{ "key-file", required_argument, NULL, 'k' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "no-udp", no_argument, NULL, GENERAL_NO_UDP },
+	{ "no-tcp", no_argument, NULL, GENERAL_NO_TCP },
+	{ "any-node", no_argument, NULL, GENERAL_ANY_NODE },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, GENERAL_VERSION },
+};
+#define GENERAL_OPTIONS (sizeof(general_options) / sizeof(general_options[0]))
+
+static const struct cli_command *find_command(const char *name)
+{
+	const struct cli_command *command = cli_commands;
+
+	while (command->name && strcmp(command->name, name))
+		command++;
+	return command->name ? command : NULL;
+}
+
+static void print_help(const struct cli *cli)
+{
+	const struct cli_command *command = cli->command ? find_command(cli->command) : NULL;
+
+	if (command) {
+		printf("virgo %s [OPTION...] %s\n%s\n\n%s%s", command->name, command->arguments, command->help,
+		       command->options ? command->options : "", command->options ? "\n\n" : "");
+	} else {
+		printf("virgo [OPTION...] COMMAND ...\nThe command line of the VIRGO memory pool.\n\n");
+		for (command = cli_commands; command->name; command++)
+			printf("  %-8s %-15s %s\n", command->name, command->arguments, command->help);
+		printf("\n");
+	}
+	printf("%s", general_help);
+}
+
+/* 0: taken; else what cli_parse returns. */
+static int general_option(struct cli *cli, int option)
+{
+	switch (option) {
+	case 'n':
+		cli->nodes = optarg;
+		return 0;
+	case 'k':
+		cli->key_file = optarg;
+		return 0;
+	case 't':
+		if (cli_span(optarg, &cli->timeout_ms) && cli->timeout_ms && cli->timeout_ms <= CLI_TIMEOUT_MS_MAX)
+			return 0;
+		fprintf(stderr, "virgo: --timeout: not a span of time: %s\n", optarg);
+		return CLI_PARSE_USAGE;
+	case 'j':
+		cli->json = true;
+		return 0;
+	case GENERAL_NO_UDP:
+		cli->flags |= VIRGO_NO_UDP;
+		return 0;
+	case GENERAL_NO_TCP:
+		cli->flags |= VIRGO_NO_TCP;
+		return 0;
+	case GENERAL_ANY_NODE:
+		cli->flags |= VIRGO_ASK_ANY;
+		return 0;
+	case GENERAL_VERSION:
+		printf("virgo %s\n", virgo_version());
+		return CLI_PARSE_HELP;
+	case 'h':
+		print_help(cli);
+		return CLI_PARSE_HELP;
+	default:
+		fprintf(stderr, "Try: virgo %s%s--help\n", cli->command ? cli->command : "", cli->command ? " " : "");
+		return CLI_PARSE_USAGE;
+	}
+}
+
+/* getopt's table and short options: "+" stops at the first argument, for the options before the command. */
+static void join_options(const struct option *own, bool stop, struct option *ret_all, char *ret_short)
+{
+	size_t count = 0, at = 0;
+
+	if (stop)
+		ret_short[at++] = '+';
+	for (; own && own->name; own++)
+		ret_all[count++] = *own;
+	for (size_t i = 0; i < GENERAL_OPTIONS; i++)
+		ret_all[count++] = general_options[i];
+	ret_all[count] = (struct option){ 0 };
+	memcpy(ret_short + at, "n:k:t:jho:c:", sizeof("n:k:t:jho:c:"));
+}
+
+int cli_parse(struct cli *cli, int argc, char **argv, const struct option *own, cli_option_fn fn, void *context,
+	      int minimum, int maximum)
+{
+	struct option all[OPTIONS_MAX];
+	char shorts[32];
+	int option, result;
+
+	join_options(own, !cli->command, all, shorts);
+	optind = 0; /* glibc: start anew, and forget what the former scan knew */
+	while ((option = getopt_long(argc, argv, shorts, all, NULL)) != -1) {
+		bool is_own = option >= 256;
+
+		for (const struct option *o = own; o && o->name; o++)
+			is_own |= o->val == option;
+		if (!is_own && option != 'o' && option != 'c') {
+			result = general_option(cli, option);
+			if (result)
+				return result;
+		} else if (!is_own) {
+			fprintf(stderr, "virgo %s: no option -%c here\n", cli->command ? cli->command : "", option);
+			return general_option(cli, '?');
+		} else if (!fn(context, option, optarg)) {
+			fprintf(stderr, "virgo %s: bad value of an option: %s\n", cli->command, optarg);
+			return general_option(cli, '?');
+		}
+	}
+	if (argc - optind < minimum || (maximum >= 0 && argc - optind > maximum)) {
+		const struct cli_command *command = cli->command ? find_command(cli->command) : NULL;
+
+		fprintf(stderr, "Usage: virgo %s\n", command ? command->name : "[OPTION...] COMMAND ...");
+		if (command)
+			fprintf(stderr, "       virgo %s [OPTION...] %s\n", command->name, command->arguments);
+		return general_option(cli, '?');
+	}
+	return optind;
+}
+
+int cli_parse_exit(int parsed)
+{
+	return parsed == CLI_PARSE_HELP ? CLI_OK : CLI_USAGE;
+}
+
+int cli_connect(struct cli *cli)
+{
+	struct virgo_options options = {
+		.size = sizeof(options),
+		.nodes = cli->nodes,
+		.key_file = cli->key_file,
+		.timeout_ms = (unsigned int)cli->timeout_ms,
+		.window = (unsigned int)cli->window,
+		.flags = cli->flags,
+	};
+	char why[256] = "";
+	int error;
+
+	if (cli->virgo)
+		return CLI_OK;
+	error = virgo_connect(&cli->virgo, &options, why, sizeof(why));
+	if (error)
+		return cli_complain(cli, error == -EINVAL ? CLI_USAGE : CLI_OTHER, "%s", why);
+	return CLI_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { 0 };
+	const struct cli_command *command;
+	int first = cli_parse(&cli, argc, argv, NULL, NULL, NULL, 1, -1), code;
+
+	if (first < 0)
+		return cli_parse_exit(first);
+	command = find_command(argv[first]);
+	if (!command && strcmp(argv[first], "help") == 0) {
+		cli.command = first + 1 < argc ? argv[first + 1] : NULL;
+		print_help(&cli);
+		return CLI_OK;
+	}
+	if (!command) {
+		fprintf(stderr, "virgo: no command \"%s\"\n", argv[first]);
+		return cli_parse_exit(general_option(&cli, '?'));
+	}
+	cli.command = command->name;
+	code = command->run(&cli, argc - first, argv + first);
+	virgo_disconnect(cli.virgo);
+	/* A full disk or a closed pipe must not look like success. */
+	if (fflush(stdout) || ferror(stdout)) {
+		perror("virgo: standard output");
+		return code ? code : CLI_OTHER;
+	}
+	return code;
+}
