@@ -17,7 +17,7 @@
 /* What the program ends with; the man page says the same. */
 enum cli_exit {
 	CLI_OK = 0,
-	CLI_NOT_FOUND = 1,   /* no such key, the handle is gone, a condition was not met, a comparison failed */
+	CLI_NOT_FOUND = 1, /* no such key, the handle is gone, a condition was not met, a comparison failed */
 	CLI_USAGE = 2,
 	CLI_UNREACHABLE = 3, /* no node answers */
 	CLI_REFUSED = 4,     /* the cluster key is missing or wrong */
@@ -26,27 +26,27 @@ enum cli_exit {
 
 struct cli {
 	const char *command;
-	const char *nodes, *key_file;	/* NULL: the library's defaults */
+	const char *nodes, *key_file; /* NULL: the library's defaults */
 	__u64 timeout_ms, window;
-	unsigned int flags;		/* VIRGO_NO_UDP … */
+	unsigned int flags; /* VIRGO_NO_UDP … */
 	bool json;
-	struct virgo *virgo;		/* opened by the first cli_connect */
+	struct virgo *virgo; /* opened by the first cli_connect */
 };
 
 struct cli_command {
 	const char *name, *arguments, *help;
-	const char *options;		/* one a line, for --help; or NULL */
+	const char *options; /* one a line, for --help; or NULL */
 	int (*run)(struct cli *cli, int argc, char **argv);
 };
 extern const struct cli_command cli_commands[]; /* ends with a NULL name */
 
-/* ---- main.c --------------------------------------------------------------------------------------------------------- */
+/* ---- main.c ---------------------------------------------------------------------------------------------------- */
 
 /*
  * Read the command's own options and the general ones, which may stand anywhere; fn gets each of its own (the `val` of
- * its entry, 256 or more, and its argument) and returns false for a value that is none. `minimum` and `maximum` bound the
- * arguments (-1: no limit). Returns the index of the first argument, or a negative number: leave with CLI_USAGE, or, if
- * help was asked and given, with CLI_OK (cli_parse_exit says which).
+ * its entry, 256 or more, and its argument) and returns false for a value that is none. `minimum` and `maximum` bound
+ * the arguments (-1: no limit). Returns the index of the first argument, or a negative number: leave with CLI_USAGE,
+ * or, if help was asked and given, with CLI_OK (cli_parse_exit says which).
  */
 typedef bool (*cli_option_fn)(void *context, int option, const char *value);
 int cli_parse(struct cli *cli, int argc, char **argv, const struct option *own, cli_option_fn fn, void *context,
@@ -58,7 +58,7 @@ int cli_parse_exit(int parsed);
 /* Open the client. CLI_OK, or what to leave with after the message was printed. */
 int cli_connect(struct cli *cli);
 
-/* ---- output.c ------------------------------------------------------------------------------------------------------- */
+/* ---- output.c -------------------------------------------------------------------------------------------------- */
 
 /* Print what went wrong with `what` ("get greeting") and return the exit code. */
 int cli_fail(struct cli *cli, int error, const char *what);
@@ -73,7 +73,7 @@ void cli_json_bytes(json_t *object, const char *name, const void *data, size_t l
 const char *cli_duration(char *buffer, size_t bytes, double ns);
 const char *cli_bytes(char *text, size_t text_bytes, double bytes);
 
-/* ---- input.c -------------------------------------------------------------------------------------------------------- */
+/* ---- input.c --------------------------------------------------------------------------------------------------- */
 
 /* The whole file ("-": standard input) in memory from malloc, one zero byte behind it. 0 or negative errno. */
 int cli_read_file(const char *path, char **ret_data, size_t *ret_length);
@@ -84,7 +84,7 @@ bool cli_handle(const char *text, __u64 *ret_handle);
 /* "30", "1.5s", "200ms", "2m", "1h", "7d" in milliseconds; a bare number is seconds. */
 bool cli_span(const char *text, __u64 *ret_ms);
 
-/* ---- progress.c ----------------------------------------------------------------------------------------------------- */
+/* ---- progress.c ------------------------------------------------------------------------------------------------ */
 
 /* A bar on standard error, only on a terminal and only when it takes longer than a moment. */
 struct cli_progress {
@@ -97,7 +97,7 @@ void cli_progress_set(struct cli_progress *progress, __u64 done);
 void cli_progress_end(struct cli_progress *progress);
 __u64 cli_now_ns(void);
 
-/* ---- commands ------------------------------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------------------------- */
 
 int cli_get(struct cli *cli, int argc, char **argv);
 int cli_set(struct cli *cli, int argc, char **argv);

@@ -15,7 +15,8 @@ int cli_read_file(const char *path, char **ret_data, size_t *ret_length)
 {
 	size_t length = 0, room = READ_BYTES_FIRST;
 	char *data = malloc(room + 1), *larger;
-	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC), error = fd < 0 ? -errno : 0;
+	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC),
+	    error = fd < 0 ? -errno : 0;
 
 	while (!error && data) {
 		ssize_t got = read(fd, data + length, room - length);
@@ -85,7 +86,7 @@ bool cli_span(const char *text, __u64 *ret_ms)
 	static const struct {
 		const char *unit;
 		double ms;
-	} units[] = { { "", 1e3 }, { "ms", 1 }, { "s", 1e3 }, { "m", 60e3 }, { "h", 3600e3 }, { "d", 86400e3 } };
+	} units[] = {{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"h", 3600e3}, {"d", 86400e3}};
 	char *end;
 	double number = strtod(text, &end);
 

@@ -21,7 +21,8 @@ static int put_value(struct cli *cli, const char *path, const void *data, size_t
 		error = cli_write_all(fd, "\n", 1);
 	if (path && fd >= 0 && close(fd) && !error)
 		error = -errno;
-	return error ? cli_complain(cli, CLI_OTHER, "%s: %s", path ? path : "standard output", strerror(-error)) : CLI_OK;
+	return error ? cli_complain(cli, CLI_OTHER, "%s: %s", path ? path : "standard output", strerror(-error))
+		     : CLI_OK;
 }
 
 static bool get_option(void *context, int option, const char *value)
@@ -32,7 +33,7 @@ static bool get_option(void *context, int option, const char *value)
 
 int cli_get(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = { { "output", required_argument, NULL, 'o' }, { 0 } };
+	static const struct option own[] = {{"output", required_argument, NULL, 'o'}, {0}};
 	const char *path = NULL;
 	int first = cli_parse(cli, argc, argv, own, get_option, &path, 1, 1), code, error;
 	void *value;
@@ -55,7 +56,8 @@ int cli_get(struct cli *cli, int argc, char **argv)
 	} else {
 		code = put_value(cli, path, value, length);
 		if (!code && cli->json)
-			code = cli_print_json(json_pack("{s:b, s:I, s:s}", "ok", 1, "length", (json_int_t)length, "output", path));
+			code = cli_print_json(
+				json_pack("{s:b, s:I, s:s}", "ok", 1, "length", (json_int_t)length, "output", path));
 	}
 	free(value);
 	return code;
@@ -87,12 +89,12 @@ static bool set_option(void *context, int option, const char *value)
 
 int cli_set(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = { { "ex", required_argument, NULL, OPTION_EX },
-					     { "nx", no_argument, NULL, OPTION_NX },
-					     { "xx", no_argument, NULL, OPTION_XX },
-					     { "keep-ttl", no_argument, NULL, OPTION_KEEP_TTL },
-					     { 0 } };
-	struct set_options options = { 0 };
+	static const struct option own[] = {{"ex", required_argument, NULL, OPTION_EX},
+					    {"nx", no_argument, NULL, OPTION_NX},
+					    {"xx", no_argument, NULL, OPTION_XX},
+					    {"keep-ttl", no_argument, NULL, OPTION_KEEP_TTL},
+					    {0}};
+	struct set_options options = {0};
 	int first = cli_parse(cli, argc, argv, own, set_option, &options, 2, 2), code, error;
 	char *data = NULL;
 	const char *value;
@@ -113,7 +115,8 @@ int cli_set(struct cli *cli, int argc, char **argv)
 			return cli_complain(cli, CLI_OTHER, "standard input: %s", strerror(-error));
 		value = data;
 	}
-	error = virgo_key_set(cli->virgo, argv[first], strlen(argv[first]), value, length, options.expire_ms, options.flags);
+	error = virgo_key_set(cli->virgo, argv[first], strlen(argv[first]), value, length, options.expire_ms,
+			      options.flags);
 	free(data);
 	if (error)
 		return cli_fail(cli, error, argv[first]);

@@ -11,27 +11,27 @@
 #define CLI_TIMEOUT_MS_MAX 86400000
 
 const struct cli_command cli_commands[] = {
-	{ "get", "KEY", "print the value of a key", "  -o, --output FILE    write the value there", cli_get },
-	{ "set", "KEY VALUE|-", "set a key; - reads the value from standard input",
-	  "  --ex SPAN            the key lives so long: 30, 1.5s, 200ms, 2m, 1h, 7d\n"
-	  "  --nx                 only if the key does not exist\n"
-	  "  --xx                 only if it does\n"
-	  "  --keep-ttl           keep the deadline it has",
-	  cli_set },
-	{ "del", "KEY...", "delete keys", NULL, cli_del },
-	{ "malloc", "BYTES", "allocate memory in the pool and print its handle", NULL, cli_malloc },
-	{ "free", "HANDLE...", "give allocations back", NULL, cli_free },
-	{ "read", "HANDLE", "read an allocation or a part of it",
-	  "  --offset N           start there\n"
-	  "  --length N           so many bytes (default: to the end)\n"
-	  "  -o, --output FILE    write them there",
-	  cli_read },
-	{ "write", "HANDLE FILE|-", "write a file into an allocation", "  --offset N           start there", cli_write },
-	{ "ping", "", "ask every node for a sign of life",
-	  "  -c, --count N        so many rounds (default 1; 0: for ever)\n"
-	  "  --interval SPAN      between rounds (default 1s)",
-	  cli_ping },
-	{ NULL },
+	{"get", "KEY", "print the value of a key", "  -o, --output FILE    write the value there", cli_get},
+	{"set", "KEY VALUE|-", "set a key; - reads the value from standard input",
+	 "  --ex SPAN            the key lives so long: 30, 1.5s, 200ms, 2m, 1h, 7d\n"
+	 "  --nx                 only if the key does not exist\n"
+	 "  --xx                 only if it does\n"
+	 "  --keep-ttl           keep the deadline it has",
+	 cli_set},
+	{"del", "KEY...", "delete keys", NULL, cli_del},
+	{"malloc", "BYTES", "allocate memory in the pool and print its handle", NULL, cli_malloc},
+	{"free", "HANDLE...", "give allocations back", NULL, cli_free},
+	{"read", "HANDLE", "read an allocation or a part of it",
+	 "  --offset N           start there\n"
+	 "  --length N           so many bytes (default: to the end)\n"
+	 "  -o, --output FILE    write them there",
+	 cli_read},
+	{"write", "HANDLE FILE|-", "write a file into an allocation", "  --offset N           start there", cli_write},
+	{"ping", "", "ask every node for a sign of life",
+	 "  -c, --count N        so many rounds (default 1; 0: for ever)\n"
+	 "  --interval SPAN      between rounds (default 1s)",
+	 cli_ping},
+	{NULL},
 };
 
 static const char general_help[] =
@@ -49,15 +49,15 @@ static const char general_help[] =
 enum { GENERAL_NO_UDP = 1, GENERAL_NO_TCP, GENERAL_ANY_NODE, GENERAL_VERSION };
 
 static const struct option general_options[] = {
-	{ "node", required_argument, NULL, 'n' },
-	{ "key-file", required_argument, NULL, 'k' },
-	{ "timeout", required_argument, NULL, 't' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "no-udp", no_argument, NULL, GENERAL_NO_UDP },
-	{ "no-tcp", no_argument, NULL, GENERAL_NO_TCP },
-	{ "any-node", no_argument, NULL, GENERAL_ANY_NODE },
-	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, GENERAL_VERSION },
+	{"node", required_argument, NULL, 'n'},
+	{"key-file", required_argument, NULL, 'k'},
+	{"timeout", required_argument, NULL, 't'},
+	{"json", no_argument, NULL, 'j'},
+	{"no-udp", no_argument, NULL, GENERAL_NO_UDP},
+	{"no-tcp", no_argument, NULL, GENERAL_NO_TCP},
+	{"any-node", no_argument, NULL, GENERAL_ANY_NODE},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, GENERAL_VERSION},
 };
 #define GENERAL_OPTIONS (sizeof(general_options) / sizeof(general_options[0]))
 
@@ -136,7 +136,7 @@ static void join_options(const struct option *own, bool stop, struct option *ret
 		ret_all[count++] = *own;
 	for (size_t i = 0; i < GENERAL_OPTIONS; i++)
 		ret_all[count++] = general_options[i];
-	ret_all[count] = (struct option){ 0 };
+	ret_all[count] = (struct option){0};
 	memcpy(ret_short + at, "n:k:t:jho:c:", sizeof("n:k:t:jho:c:"));
 }
 
@@ -169,9 +169,8 @@ int cli_parse(struct cli *cli, int argc, char **argv, const struct option *own, 
 	if (argc - optind < minimum || (maximum >= 0 && argc - optind > maximum)) {
 		const struct cli_command *command = cli->command ? find_command(cli->command) : NULL;
 
-		fprintf(stderr, "Usage: virgo %s\n", command ? command->name : "[OPTION...] COMMAND ...");
-		if (command)
-			fprintf(stderr, "       virgo %s [OPTION...] %s\n", command->name, command->arguments);
+		fprintf(stderr, "Usage: virgo %s%s[OPTION...] %s\n", command ? command->name : "", command ? " " : "",
+			command ? command->arguments : "COMMAND ...");
 		return general_option(cli, '?');
 	}
 	return optind;
@@ -205,7 +204,7 @@ int cli_connect(struct cli *cli)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { 0 };
+	struct cli cli = {0};
 	const struct cli_command *command;
 	int first = cli_parse(&cli, argc, argv, NULL, NULL, NULL, 1, -1), code;
 

@@ -55,7 +55,8 @@ int cli_malloc(struct cli *cli, int argc, char **argv)
 		return cli_fail(cli, error, argv[first]);
 	(void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)handle);
 	if (cli->json)
-		return cli_print_json(json_pack("{s:b, s:s, s:I}", "ok", 1, "handle", text, "bytes", (json_int_t)bytes));
+		return cli_print_json(
+			json_pack("{s:b, s:s, s:I}", "ok", 1, "handle", text, "bytes", (json_int_t)bytes));
 	puts(text);
 	return CLI_OK;
 }
@@ -108,11 +109,11 @@ static int copy_out(struct cli *cli, __u64 handle, const struct range_options *o
 
 int cli_read(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = { { "offset", required_argument, NULL, OPTION_OFFSET },
-					     { "length", required_argument, NULL, OPTION_LENGTH },
-					     { "output", required_argument, NULL, 'o' },
-					     { 0 } };
-	struct range_options options = { 0 };
+	static const struct option own[] = {{"offset", required_argument, NULL, OPTION_OFFSET},
+					    {"length", required_argument, NULL, OPTION_LENGTH},
+					    {"output", required_argument, NULL, 'o'},
+					    {0}};
+	struct range_options options = {0};
 	int first = cli_parse(cli, argc, argv, own, range_option, &options, 1, 1), code, error, fd = STDOUT_FILENO;
 	const char *what;
 	uint64_t bytes;
@@ -150,15 +151,15 @@ int cli_read(struct cli *cli, int argc, char **argv)
 	if (error)
 		return cli_fail(cli, error, argv[first]);
 	if (cli->json)
-		return cli_print_json(json_pack("{s:b, s:I, s:s}", "ok", 1, "length", (json_int_t)options.length, "output",
-						options.output));
+		return cli_print_json(json_pack("{s:b, s:I, s:s}", "ok", 1, "length", (json_int_t)options.length,
+						"output", options.output));
 	return CLI_OK;
 }
 
 int cli_write(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = { { "offset", required_argument, NULL, OPTION_OFFSET }, { 0 } };
-	struct range_options options = { 0 };
+	static const struct option own[] = {{"offset", required_argument, NULL, OPTION_OFFSET}, {0}};
+	struct range_options options = {0};
 	int first = cli_parse(cli, argc, argv, own, range_option, &options, 2, 2), code, error;
 	struct cli_progress progress;
 	size_t length, done = 0;

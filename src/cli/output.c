@@ -29,8 +29,9 @@ enum cli_exit cli_exit_of(int error)
 
 static void print_error_json(const char *what, int error, const char *text)
 {
-	json_t *object = json_pack("{s:b, s:s, s:{s:i, s:s, s:s}}", "ok", 0, "what", what, "error", "code", error, "name",
-				   error && strerrorname_np(-error) ? strerrorname_np(-error) : "", "text", text);
+	json_t *object =
+		json_pack("{s:b, s:s, s:{s:i, s:s, s:s}}", "ok", 0, "what", what, "error", "code", error, "name",
+			  error && strerrorname_np(-error) ? strerrorname_np(-error) : "", "text", text);
 
 	(void)cli_print_json(object);
 }
@@ -127,7 +128,7 @@ const char *cli_duration(char *text, size_t text_bytes, double ns)
 
 const char *cli_bytes(char *text, size_t text_bytes, double bytes)
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
 	unsigned int unit = 0;
 
 	for (; bytes >= 1024 && unit < 4; unit++)

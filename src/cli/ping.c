@@ -28,11 +28,11 @@ static void print_answer(struct cli *cli, const char *address, __u64 elapsed_ns,
 	char elapsed[24], service[24], delay[24];
 
 	if (cli->json) {
-		(void)cli_print_json(json_pack("{s:b, s:s, s:I, s:{s:I, s:I, s:I, s:i}}", "ok", 1, "node", address, "elapsed_ns",
-					       (json_int_t)elapsed_ns, "load", "in_flight", (json_int_t)load->in_flight,
-					       "service_ns", (json_int_t)load->service_ns, "run_queue_delay_ns",
-					       (json_int_t)load->run_queue_delay_ns, "memory_free_permille",
-					       load->memory_free_permille));
+		(void)cli_print_json(json_pack("{s:b, s:s, s:I, s:{s:I, s:I, s:I, s:i}}", "ok", 1, "node", address,
+					       "elapsed_ns", (json_int_t)elapsed_ns, "load", "in_flight",
+					       (json_int_t)load->in_flight, "service_ns", (json_int_t)load->service_ns,
+					       "run_queue_delay_ns", (json_int_t)load->run_queue_delay_ns,
+					       "memory_free_permille", load->memory_free_permille));
 		return;
 	}
 	printf("%-24s %10s   in flight %u, service %s, run queue %s, memory free %.1f %%\n", address,
@@ -63,10 +63,9 @@ static int round_of_pings(struct cli *cli)
 
 int cli_ping(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = { { "count", required_argument, NULL, 'c' },
-					     { "interval", required_argument, NULL, OPTION_INTERVAL },
-					     { 0 } };
-	struct ping_options options = { .count = 1, .interval_ms = 1000 };
+	static const struct option own[] = {
+		{"count", required_argument, NULL, 'c'}, {"interval", required_argument, NULL, OPTION_INTERVAL}, {0}};
+	struct ping_options options = {.count = 1, .interval_ms = 1000};
 	int first = cli_parse(cli, argc, argv, own, ping_option, &options, 0, 0), code, worst = CLI_OK;
 
 	if (first < 0)
@@ -75,7 +74,8 @@ int cli_ping(struct cli *cli, int argc, char **argv)
 	if (code)
 		return code;
 	for (__u64 i = 0; !options.count || i < options.count; i++) {
-		struct timespec pause = { (time_t)(options.interval_ms / 1000), (long)(options.interval_ms % 1000) * 1000000 };
+		struct timespec pause = {(time_t)(options.interval_ms / 1000),
+					 (long)(options.interval_ms % 1000) * 1000000};
 
 		if (i)
 			(void)nanosleep(&pause, NULL);

@@ -21,9 +21,9 @@
 #include "virgo/wire.h"
 #include "virgo/wire_codec.h"
 
-#define VG_CLIENT_NODES_MAX 64	    /* configured addresses */
+#define VG_CLIENT_NODES_MAX 64 /* configured addresses */
 #define VG_CLIENT_PEERS_MAX (VG_CLIENT_NODES_MAX + VG_NODES_MAX)
-#define VG_CLIENT_BATCH 32	    /* datagrams a system call */
+#define VG_CLIENT_BATCH 32 /* datagrams a system call */
 #define VG_CLIENT_TEXT_MAX 256
 #define VG_CLIENT_ADDRESS_TEXT_MAX 64
 #define VG_CLIENT_CONF_FILE "/etc/virgo_client.conf"
@@ -35,9 +35,9 @@
 #define VG_RESEND_FIRST_NS 100000000ULL
 #define VG_RESEND_MIN_NS 20000000ULL
 #define VG_RESEND_MAX_NS 1000000000ULL
-#define VG_UNPROVEN_SENDS_MAX 2	    /* datagrams to an address that never answered one, before TCP is tried */
+#define VG_UNPROVEN_SENDS_MAX 2		/* datagrams to an address that never answered one, before TCP is tried */
 #define VG_UDP_SUSPECT_NS 5000000000ULL /* how long TCP is used after UDP did not deliver */
-#define VG_CONNECT_NS 1000000000ULL /* a TCP handshake that takes longer has failed */
+#define VG_CONNECT_NS 1000000000ULL	/* a TCP handshake that takes longer has failed */
 #define VG_REDIRECTS_MAX 3
 #define VG_BUSY_WAIT_NS 2000000ULL
 
@@ -51,16 +51,16 @@ struct vg_request;
 
 /* The connection to one node, opened by the first request that wants it. */
 struct vg_stream {
-	int fd;				/* -1: none */
+	int fd; /* -1: none */
 	bool connecting;
-	bool listed;			/* in virgo.streams */
-	__u64 progress_ns;		/* when bytes last moved, or connecting began */
+	bool listed;				   /* in virgo.streams */
+	__u64 progress_ns;			   /* when bytes last moved, or connecting began */
 	struct vg_request *send_first, *send_last; /* not wholly sent */
-	__u64 head_filled;		/* bytes of the header that arrives */
+	__u64 head_filled;			   /* bytes of the header that arrives */
 	struct vg_wire_header head;
-	__u8 *body;			/* malloc; grows as it arrives, so that a lying length costs nothing */
+	__u8 *body; /* malloc; grows as it arrives, so that a lying length costs nothing */
 	__u64 body_filled, body_bytes;
-	struct vg_peer *next;		/* in virgo.streams */
+	struct vg_peer *next; /* in virgo.streams */
 };
 
 /* An address at which a node answers. */
@@ -68,47 +68,47 @@ struct vg_peer {
 	union vg_address address;
 	socklen_t address_length;
 	char text[VG_CLIENT_ADDRESS_TEXT_MAX];
-	__u16 node;			/* its number, VG_NODE_NONE until it has answered */
-	bool udp_works;			/* it has answered a datagram */
-	bool stream_failed;		/* the last attempt at TCP did not get through */
+	__u16 node;	    /* its number, VG_NODE_NONE until it has answered */
+	bool udp_works;	    /* it has answered a datagram */
+	bool stream_failed; /* the last attempt at TCP did not get through */
 	__u64 udp_suspect_until_ns;
-	__u64 rtt_ns, rtt_variation_ns;	/* RFC 6298; rtt 0: no sample yet */
+	__u64 rtt_ns, rtt_variation_ns; /* RFC 6298; rtt 0: no sample yet */
 	struct virgo_load load;
 	struct vg_stream stream;
 };
 
 enum vg_request_state {
 	VG_REQUEST_FREE = 0,
-	VG_REQUEST_DATAGRAM,	/* sent or in the batch: due_ns is when it is sent again */
-	VG_REQUEST_STREAM,	/* in a stream's queue, or sent on it */
-	VG_REQUEST_WAITING,	/* the node was busy: due_ns is when it is tried again */
+	VG_REQUEST_DATAGRAM, /* sent or in the batch: due_ns is when it is sent again */
+	VG_REQUEST_STREAM,   /* in a stream's queue, or sent on it */
+	VG_REQUEST_WAITING,  /* the node was busy: due_ns is when it is tried again */
 };
 
 struct vg_request {
 	enum vg_request_state state;
 	enum virgo_operation operation;
 	__u8 opcode;
-	bool repeatable;	/* doing it twice is doing it once */
-	bool pinned;		/* for this node and no other */
-	bool batched;		/* in the batch that has not left */
+	bool repeatable; /* doing it twice is doing it once */
+	bool pinned;	 /* for this node and no other */
+	bool batched;	 /* in the batch that has not left */
 	bool stream_only;
-	bool resent;		/* a round trip would be ambiguous (Karn's rule) */
+	bool resent; /* a round trip would be ambiguous (Karn's rule) */
 	__u8 redirects, streams_tried;
 	__u16 sends, datagram_sends;
-	__u16 datagram_length;	/* with padding; 0: not built */
-	unsigned int flags;	/* as submitted */
+	__u16 datagram_length; /* with padding; 0: not built */
+	unsigned int flags;    /* as submitted */
 	__u64 sequence;
 	__u64 submitted_ns, sent_ns, due_ns, deadline_ns, wait_ns;
-	__u64 stream_sent;	/* bytes */
+	__u64 stream_sent; /* bytes */
 	struct vg_peer *peer;
 	struct vg_request *next; /* in the stream's queue */
 	const void *key, *data;
 	__u32 key_length;
-	__u64 length;		/* of data; or of the range that is asked */
+	__u64 length; /* of data; or of the range that is asked */
 	virgo_result_fn fn;
 	void *context;
 	/* Header and padded key, then, if it all fits, body and padding: the datagram. `head` grows for long keys. */
-	__u8 *head;		/* `datagram`, or malloc */
+	__u8 *head; /* `datagram`, or malloc */
 	__u8 datagram[VG_DATAGRAM_MAX] __attribute__((aligned(8)));
 };
 
@@ -119,17 +119,17 @@ struct virgo {
 	unsigned int flags, resends, window;
 	__u64 timeout_ns;
 	__u64 random_state;
-	int fd[2];		/* datagrams: IPv4, IPv6; -1: none */
+	int fd[2]; /* datagrams: IPv4, IPv6; -1: none */
 
 	struct vg_request *requests; /* window of them: request `sequence` lives in slot sequence mod window */
 	unsigned int pending;
-	unsigned int delivered;	/* result functions called, ever */
+	unsigned int delivered; /* result functions called, ever */
 	__u64 timer_ns;		/* no request is due before */
 
 	struct vg_request *batch[VG_CLIENT_BATCH];
 	unsigned int batched;
 
-	struct vg_peer **peers;	/* VG_CLIENT_PEERS_MAX places */
+	struct vg_peer **peers; /* VG_CLIENT_PEERS_MAX places */
 	unsigned int peers_count, configured_count, turn;
 	struct vg_peer *streams; /* with a descriptor or a queue */
 	struct vg_peer *peer_of_node[VG_NODES_MAX];
@@ -140,10 +140,10 @@ struct virgo {
 	__u32 value_bytes_now, value_bytes_before;
 	unsigned int value_samples;
 
-	bool refused_us;	/* a node said "unauthorised" with a tag we could not verify */
+	bool refused_us; /* a node said "unauthorised" with a tag we could not verify */
 	struct virgo_counters counters;
 	char error_text[VG_CLIENT_TEXT_MAX];
-	struct vg_inbox *inbox;	/* where datagrams arrive */
+	struct vg_inbox *inbox; /* where datagrams arrive */
 };
 
 /* options.c: 0 or negative errno with a sentence in `why`. */

@@ -55,7 +55,7 @@ void vg_datagram_close(struct virgo *v)
 	free(v->inbox);
 }
 
-/* ---- sending --------------------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------------------------- */
 
 static __u64 head_length(const struct vg_request *request)
 {
@@ -81,7 +81,8 @@ bool vg_datagram_fits(const struct virgo *v, const struct vg_request *request)
 	__u64 answer = request->operation == VIRGO_GET_RANGE ? request->length : 0;
 
 	return !request->stream_only && v->fd[request->peer && request->peer->address.any.sa_family == AF_INET6] >= 0 &&
-	       head_length(request) + body <= VG_DATAGRAM_MAX && sizeof(struct vg_wire_header) + answer <= VG_DATAGRAM_MAX;
+	       head_length(request) + body <= VG_DATAGRAM_MAX &&
+	       sizeof(struct vg_wire_header) + answer <= VG_DATAGRAM_MAX;
 }
 
 /* Values seen of late decide the padding: too little costs a second question, too much costs bandwidth. */
@@ -137,7 +138,8 @@ void vg_datagram_start(struct virgo *v, struct vg_request *request, __u64 now_ns
 		build(v, request);
 	if (request->batched)
 		return;
-	/* The same node is asked again, as it alone recognises a repeat; what may be repeated goes to another in turn. */
+	/* The same node is asked again, as it alone recognises a repeat; what may be repeated goes to another in turn.
+	 */
 	if (request->datagram_sends >= 2 && request->repeatable && !request->pinned && !request->peer->udp_works)
 		request->peer = vg_route_other(v, request->peer);
 	request->wait_ns = request->datagram_sends ? request->wait_ns * 2 : first_wait_ns(request->peer);
@@ -175,15 +177,16 @@ static void flush_family(struct virgo *v, int family_index)
 
 		if (request->peer->address.any.sa_family != family)
 			continue;
-		vectors[count] = (struct iovec){ request->datagram, request->datagram_length };
-		messages[count] = (struct mmsghdr){ .msg_hdr = { .msg_name = &request->peer->address,
-								 .msg_namelen = request->peer->address_length,
-								 .msg_iov = &vectors[count],
-								 .msg_iovlen = 1 } };
+		vectors[count] = (struct iovec){request->datagram, request->datagram_length};
+		messages[count] = (struct mmsghdr){.msg_hdr = {.msg_name = &request->peer->address,
+							       .msg_namelen = request->peer->address_length,
+							       .msg_iov = &vectors[count],
+							       .msg_iovlen = 1}};
 		count++;
 		note_sent(v, request);
 	}
-	/* What the kernel does not take (a full queue, an error of an earlier datagram) counts as lost and is resent. */
+	/* What the kernel does not take (a full queue, an error of an earlier datagram) counts as lost and is resent.
+	 */
 	while (done < count) {
 		int sent = sendmmsg(v->fd[family_index], messages + done, count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -199,7 +202,7 @@ void vg_datagram_flush(struct virgo *v)
 	v->batched = 0;
 }
 
-/* ---- receiving -------------------------------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------------------------- */
 
 /* RFC 6298, section 2. */
 void vg_datagram_sample_rtt(struct vg_peer *peer, __u64 rtt_ns)
@@ -221,8 +224,9 @@ static void receive_one(struct virgo *v, const __u8 *data, size_t length, const 
 	struct vg_request *request;
 
 	v->counters.datagrams_received++;
-	if (length < sizeof(*header) || vg_wire_check(header) != VG_WIRE_OK || !(header->flags & VG_HTOBE16(VG_FLAG_REPLY)) ||
-	    header->key_length || vg_wire_length(header) > length || VG_BE64TOH(header->client) != v->client) {
+	if (length < sizeof(*header) || vg_wire_check(header) != VG_WIRE_OK ||
+	    !(header->flags & VG_HTOBE16(VG_FLAG_REPLY)) || header->key_length || vg_wire_length(header) > length ||
+	    VG_BE64TOH(header->client) != v->client) {
 		v->counters.forged++;
 		return;
 	}
@@ -252,11 +256,11 @@ void vg_datagram_receive(struct virgo *v, int family_index)
 	int count;
 
 	for (int i = 0; i < VG_CLIENT_BATCH; i++) {
-		vectors[i] = (struct iovec){ inbox->data[i], VG_DATAGRAM_MAX };
-		messages[i] = (struct mmsghdr){ .msg_hdr = { .msg_name = &inbox->from[i],
-							     .msg_namelen = sizeof(inbox->from[i]),
-							     .msg_iov = &vectors[i],
-							     .msg_iovlen = 1 } };
+		vectors[i] = (struct iovec){inbox->data[i], VG_DATAGRAM_MAX};
+		messages[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &inbox->from[i],
+							   .msg_namelen = sizeof(inbox->from[i]),
+							   .msg_iov = &vectors[i],
+							   .msg_iovlen = 1}};
 	}
 	count = recvmmsg(v->fd[family_index], messages, VG_CLIENT_BATCH, MSG_DONTWAIT, NULL);
 	now_ns = vg_now_ns();
@@ -269,11 +273,15 @@ void vg_datagram_errors(struct virgo *v, int family_index, __u64 now_ns)
 {
 	union vg_address to;
 	char control[512], data[8];
-	struct iovec vector = { data, sizeof(data) };
+	struct iovec vector = {data, sizeof(data)};
 
 	for (int rounds = 0; rounds < VG_CLIENT_BATCH; rounds++) {
-		struct msghdr message = { .msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &vector, .msg_iovlen = 1,
-					  .msg_control = control, .msg_controllen = sizeof(control) };
+		struct msghdr message = {.msg_name = &to,
+					 .msg_namelen = sizeof(to),
+					 .msg_iov = &vector,
+					 .msg_iovlen = 1,
+					 .msg_control = control,
+					 .msg_controllen = sizeof(control)};
 
 		if (recvmsg(v->fd[family_index], &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			return;

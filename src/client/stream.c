@@ -20,7 +20,7 @@
 
 void vg_stream_init(struct vg_stream *stream)
 {
-	*stream = (struct vg_stream){ .fd = -1 };
+	*stream = (struct vg_stream){.fd = -1};
 }
 
 static void list(struct virgo *v, struct vg_peer *peer)
@@ -137,7 +137,7 @@ bool vg_stream_forget(struct vg_stream *stream, struct vg_request *request)
 	return false;
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------------------------- */
 
 static __u64 head_length(const struct vg_request *request)
 {
@@ -157,11 +157,11 @@ static int gather(const struct vg_stream *stream, struct iovec *vectors)
 		__u64 head = head_length(at), skip = at->stream_sent;
 
 		if (skip < head) {
-			vectors[count++] = (struct iovec){ at->head + skip, head - skip };
+			vectors[count++] = (struct iovec){at->head + skip, head - skip};
 			skip = head;
 		}
 		if (skip < frame_length(at))
-			vectors[count++] = (struct iovec){ (char *)at->data + (skip - head), frame_length(at) - skip };
+			vectors[count++] = (struct iovec){(char *)at->data + (skip - head), frame_length(at) - skip};
 	}
 	return count;
 }
@@ -192,7 +192,7 @@ static void send_some(struct virgo *v, struct vg_peer *peer, __u64 now_ns)
 	struct iovec vectors[STREAM_VECTORS];
 
 	while (stream->send_first) {
-		struct msghdr message = { .msg_iov = vectors, .msg_iovlen = (size_t)gather(stream, vectors) };
+		struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)gather(stream, vectors)};
 		ssize_t sent = sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent < 0 && (errno == EAGAIN || errno == EINTR))
@@ -206,7 +206,7 @@ static void send_some(struct virgo *v, struct vg_peer *peer, __u64 now_ns)
 	}
 }
 
-/* ---- receiving -------------------------------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------------------------- */
 
 /* Whether the header may be believed: only then its lengths are. */
 static int check_head(struct virgo *v, const struct vg_wire_header *head)
@@ -227,8 +227,8 @@ static void deliver(struct virgo *v, struct vg_peer *peer, const void *body, __u
 	struct vg_request *request = vg_request_find(v, VG_BE64TOH(head.sequence));
 
 	stream->head_filled = 0;
-	if (!request || request->state != VG_REQUEST_STREAM || request->peer != peer || request->opcode != head.opcode ||
-	    request->stream_sent < frame_length(request)) {
+	if (!request || request->state != VG_REQUEST_STREAM || request->peer != peer ||
+	    request->opcode != head.opcode || request->stream_sent < frame_length(request)) {
 		v->counters.duplicates++;
 		return;
 	}
@@ -315,7 +315,8 @@ static ssize_t receive_body(struct virgo *v, struct vg_peer *peer, __u64 now_ns)
 
 	if (grow_body(stream, stream->body_filled + STREAM_SCRATCH_BYTES, whole))
 		return -ENOMEM;
-	got = recv(stream->fd, stream->body + stream->body_filled, stream->body_bytes - stream->body_filled, MSG_DONTWAIT);
+	got = recv(stream->fd, stream->body + stream->body_filled, stream->body_bytes - stream->body_filled,
+		   MSG_DONTWAIT);
 	if (got < 0)
 		return -errno;
 	stream->body_filled += (__u64)got;
@@ -371,7 +372,8 @@ void vg_stream_ready(struct virgo *v, struct vg_peer *peer, short events, __u64 
 		peer->stream_failed = false;
 		stream->progress_ns = now_ns;
 	} else if (events & (POLLIN | POLLERR | POLLHUP)) {
-		/* Before sending: a connection that has ended meanwhile is noticed before anything is entrusted to it. */
+		/* Before sending: a connection that has ended meanwhile is noticed before anything is entrusted to it.
+		 */
 		error = receive_some(v, peer, now_ns);
 		if (error) {
 			vg_stream_close(v, peer, error, now_ns);
