@@ -18,4 +18,4 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) | deps
 $(B)/skel/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	@mkdir -p $(@D)
-	$(Q)$(BPFTOOL) gen skeleton $< name $(subst .bpf,,$*) > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@

@@ -50,7 +50,8 @@
 	X(EGRESS_STAMPED, OK, "load stamped into a departing datagram")                        \
 	X(EGRESS_OTHER, OK, "a departing packet that is not VIRGO's")                          \
 	X(EGRESS_NO_LEASE, OK, "departed unstamped: no daemon")                                \
-	X(PEER_PASS, PASS, "a veth peer's pass-through program")
+	X(PEER_PASS, PASS, "a veth peer's pass-through program")                               \
+	X(TOO_LONG, PASS, "a datagram or value longer than XDP handles")
 
 enum vg_reason {
 #define X(name, verdict, text) VG_REASON_##name,

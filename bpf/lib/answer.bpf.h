@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Turning a request, in place, into its answer: addresses swapped, header rewritten, load stamped, tag renewed. The
+ * datagram keeps its length, so no answer is longer than its request; what lies behind the body is left over from the
+ * request. Called when nothing can fail any more: a packet that is passed up is never touched.
+ */
+#ifndef VG_BPF_ANSWER_H
+#define VG_BPF_ANSWER_H
+
+#include "lib/frame.bpf.h"
+#include "lib/tag.bpf.h"
+#include "maps/state.bpf.h"
+
+#define VG_ANSWER_TTL 64
+
+/* What the steps behind parsing share. */
+struct vg_serve {
+	struct xdp_md *ctx;
+	struct vg_frame frame;
+	__u64 shape;
+	const struct vg_config *config;
+	const struct vg_local *local;
+	__u64 now_ns;
+};
+
+/* Bytes of body that fit behind the answer's header. */
+static __always_inline __u32 vg_answer_room(const struct vg_frame *frame)
+{
+	return frame->payload_bytes - (__u32)sizeof(struct vg_wire_header);
+}
+
+/* The load stamp of this node, as vg_local has it now. */
+static __always_inline void vg_stamp(struct vg_load_stamp *load, const volatile struct vg_local *local)
+{
+	load->in_flight = VG_HTOBE32(local->in_flight);
+	load->service_ns = VG_HTOBE32(local->service_ns);
+	load->run_queue_delay_ns = VG_HTOBE32(local->run_queue_delay_ns);
+	load->memory_free_permille = VG_HTOBE16(local->memory_free_permille);
+	load->reserved = 0;
+}
+
+static __always_inline void vg_answer_header(const struct vg_frame *frame, const struct vg_config *config,
+					     const struct vg_local *local, __u8 status, __u32 body_bytes)
+{
+	struct vg_wire_header *header = frame->header;
+	bool keyed = config->flags & VG_CONFIG_KEYED;
+
+	header->flags = keyed ? VG_HTOBE16(VG_FLAG_REPLY | VG_FLAG_TAGGED) : VG_HTOBE16(VG_FLAG_REPLY);
+	header->hops = 0;
+	header->status = status;
+	header->source_node = VG_HTOBE16(config->node);
+	header->epoch = VG_HTOBE32(config->epoch);
+	header->key_length = 0;
+	header->body_length = VG_HTOBE32(body_bytes);
+	header->argument = 0;
+	vg_stamp(&header->load, local);
+	header->tag = 0;
+	if (keyed)
+		header->tag = vg_tag(header, frame->end, config->cluster_key, 0);
+}
+
+static __always_inline void vg_swap_link(struct ethhdr *ethernet)
+{
+	__u8 source[6];
+
+	__builtin_memcpy(source, ethernet->h_source, sizeof(source));
+	__builtin_memcpy(ethernet->h_source, ethernet->h_dest, sizeof(source));
+	__builtin_memcpy(ethernet->h_dest, source, sizeof(source));
+}
+
+static __always_inline void vg_swap_ip4(struct iphdr *ip)
+{
+	__be32 address = ip->saddr;
+
+	ip->saddr = ip->daddr;
+	ip->daddr = address;
+	ip->ttl = VG_ANSWER_TTL;
+	ip->check = 0;
+	ip->check = vg_checksum_ipv4(ip);
+}
+
+static __always_inline void vg_swap_ip6(struct ipv6hdr *ip)
+{
+	struct in6_addr address = ip->saddr;
+
+	ip->saddr = ip->daddr;
+	ip->daddr = address;
+	ip->hop_limit = VG_ANSWER_TTL;
+}
+
+/* Send the answer back where the request came from; the body is in place. Every path of the program ends here. */
+__noinline int vg_answer_write(struct xdp_md *ctx, __u64 shape, __u64 status_and_bytes,
+			       const struct vg_config *config, const struct vg_local *local)
+{
+	struct vg_frame frame;
+	struct udphdr *udp;
+	__be16 port;
+
+	if (!config || !local || vg_frame_reopen(&frame, ctx, shape))
+		return -1;
+	vg_answer_header(&frame, config, local, (__u8)(status_and_bytes >> 32), (__u32)status_and_bytes);
+	vg_swap_link(frame.ethernet);
+	udp = frame.udp;
+	port = udp->source;
+	udp->source = udp->dest;
+	udp->dest = port;
+	udp->check = 0; /* IPv4: none */
+	if (frame.version == 4) {
+		vg_swap_ip4(frame.ip4);
+	} else {
+		vg_swap_ip6(frame.ip6);
+		vg_checksum_write_udp6(ctx, (__u32)((void *)frame.ip6 - (void *)frame.ethernet));
+	}
+	return 0;
+}
+
+/* Returns `reason`. */
+static __always_inline int vg_answer(const struct vg_serve *serve, __u8 status, __u32 body_bytes, int reason)
+{
+	vg_answer_write(serve->ctx, serve->shape, (__u64)status << 32 | body_bytes, serve->config, serve->local);
+	return reason;
+}
+
+#endif

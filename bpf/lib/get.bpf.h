@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* GET by key and by handle, answered from the arena. */
+#ifndef VG_BPF_GET_H
+#define VG_BPF_GET_H
+
+#include "lib/answer.bpf.h"
+#include "lib/copy.bpf.h"
+#include "lib/index.bpf.h"
+
+#define VG_ACCESS_TICK_NS 16000000000ULL /* unit of vg_item.access_clock */
+
+/*
+ * Note the use of an item. The cell may have been freed and filled anew since its bucket was checked, so the word is
+ * exchanged only if it is what was read: then it is an item's second word still, or equal to it in every bit.
+ */
+static __always_inline void vg_item_touch(const struct vg_found *found, __u64 unix_ns)
+{
+	__u64 __arena *word1 = vg_arena_at(__u64, found->item + 8);
+	__u64 access = (__u16)(unix_ns / VG_ACCESS_TICK_NS);
+
+	if (found->word1 >> VG_ITEM_WORD1_ACCESS_SHIFT == access)
+		return;
+	__sync_val_compare_and_swap(word1, found->word1, (found->word1 & VG_ITEM_WORD1_EXPIRE_MASK) |
+							  access << VG_ITEM_WORD1_ACCESS_SHIFT);
+}
+
+/* Nothing hangs at the hash the client named. That is an answer only if it named the key's own, and we own it. */
+static __always_inline int vg_get_missed(const struct vg_serve *serve, const struct vg_xdp_key *key, __u64 hash,
+					 __u32 owner)
+{
+	if (owner != serve->config->node || !vg_key_is(key, hash, VG_BE16TOH(serve->frame.header->partition)))
+		return VG_REASON_HASH_MISMATCH;
+	return vg_answer(serve, VG_STATUS_NOT_FOUND, 0, VG_REASON_NOT_FOUND);
+}
+
+/* VG_CONTINUE: it lives; EXPIRED; or NEAR_EXPIRY, as the coarse clock is behind by up to a tick. */
+static __always_inline int vg_get_check_deadline(const struct vg_found *found, __u64 unix_ns)
+{
+	__u64 expire_ms = found->word1 & VG_ITEM_WORD1_EXPIRE_MASK, now_ms;
+
+	if (!expire_ms)
+		return VG_CONTINUE;
+	now_ms = unix_ns / 1000000;
+	if (expire_ms <= now_ms)
+		return VG_REASON_EXPIRED;
+	return expire_ms - now_ms <= VG_EXPIRY_DOUBT_MS ? VG_REASON_NEAR_EXPIRY : VG_CONTINUE;
+}
+
+/* Copy the value behind the header and believe it if the bucket has not moved; else leave the packet as it came. */
+static __always_inline int vg_get_hit(const struct vg_serve *serve, const struct vg_xdp_key *key,
+				      const struct vg_found *found)
+{
+	const struct vg_frame *frame = &serve->frame;
+	__u64 unix_ns = serve->now_ns + serve->local->unix_offset_ns;
+	__u32 value_offset = found->item + vg_item_value_offset(key->length);
+	int deadline;
+
+	if (found->flags & VG_ITEM_HEAP)
+		return VG_REASON_IN_HEAP;
+	deadline = vg_get_check_deadline(found, unix_ns);
+	if (deadline == VG_REASON_EXPIRED) {
+		if (!vg_index_unchanged(found))
+			return VG_REASON_BEING_WRITTEN;
+		return vg_answer(serve, VG_STATUS_NOT_FOUND, 0, VG_REASON_EXPIRED);
+	}
+	if (deadline != VG_CONTINUE)
+		return deadline;
+	if (found->value_length > VG_XDP_VALUE_MAX)
+		return VG_REASON_TOO_LONG;
+	if (found->value_length > vg_answer_room(frame))
+		return VG_REASON_NO_ROOM;
+	if (vg_copy_value(serve->ctx, serve->shape, value_offset, found->value_length) ||
+	    !vg_index_unchanged(found)) {
+		vg_key_restore(frame, key);
+		return VG_REASON_BEING_WRITTEN;
+	}
+	vg_item_touch(found, unix_ns);
+	return vg_answer(serve, VG_STATUS_OK, found->value_length, VG_REASON_HIT);
+}
+
+/* `owner`: the node that owns the key's partition; another one only for a request that may not be steered again. */
+static __always_inline int vg_get(const struct vg_serve *serve, __u32 owner)
+{
+	__u64 hash = VG_BE64TOH(serve->frame.header->ident);
+	struct vg_xdp_key key;
+	struct vg_found found;
+	int reason;
+
+	/* A GET has no body: all that lies behind the key is padding, which an answer may overwrite. */
+	if (serve->frame.header->body_length)
+		return VG_REASON_BAD_HEADER;
+	reason = vg_key_load(&serve->frame, &key);
+	if (reason != VG_CONTINUE)
+		return reason;
+	reason = vg_index_find(hash, &key, &found);
+	if (reason == VG_REASON_NOT_FOUND)
+		return vg_get_missed(serve, &key, hash, owner);
+	if (reason != VG_REASON_HIT)
+		return reason;
+	return vg_get_hit(serve, &key, &found);
+}
+
+static __always_inline int vg_handle_get(const struct vg_serve *serve)
+{
+	const struct vg_arena_header __arena *arena = vg_arena_at(struct vg_arena_header, 0);
+	const struct vg_frame *frame = &serve->frame;
+	__u64 handle = VG_BE64TOH(frame->header->ident), argument = VG_BE64TOH(frame->header->argument);
+	__u32 offset = (__u32)(argument >> 32), length = (__u32)argument, sequence, slot_length, cell;
+	const struct vg_handle_slot __arena *slot;
+	bool lives;
+
+	if (frame->header->key_length || frame->header->body_length)
+		return VG_REASON_BAD_HEADER;
+	if (vg_handle_slot_index(handle) >= arena->handles_max)
+		return VG_REASON_HANDLE_RANGE;
+	slot = vg_arena_at(struct vg_handle_slot,
+			   arena->handles_offset + vg_handle_slot_index(handle) * (__u32)sizeof(*slot));
+	sequence = vg_sequence_load(&slot->sequence);
+	if (sequence & 1)
+		return VG_REASON_BEING_WRITTEN;
+	slot_length = slot->length;
+	cell = slot->cell;
+	lives = slot_length && slot->generation == vg_handle_generation(handle);
+	if (!lives) {
+		if (vg_sequence_load(&slot->sequence) != sequence)
+			return VG_REASON_BEING_WRITTEN;
+		return vg_answer(serve, VG_STATUS_GONE, 0, VG_REASON_HANDLE_GONE);
+	}
+	if (!cell)
+		return VG_REASON_IN_HEAP;
+	if ((__u64)offset + length > slot_length)
+		return VG_REASON_HANDLE_RANGE;
+	if (length > VG_XDP_VALUE_MAX)
+		return VG_REASON_TOO_LONG;
+	if (length > vg_answer_room(frame))
+		return VG_REASON_NO_ROOM;
+	/* Behind the header there is only padding: a copy that turns out torn harms nothing. */
+	if (vg_copy_value(serve->ctx, serve->shape, cell + offset, length) ||
+	    vg_sequence_load(&slot->sequence) != sequence)
+		return VG_REASON_BEING_WRITTEN;
+	return vg_answer(serve, VG_STATUS_OK, length, VG_REASON_HANDLE_HIT);
+}
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Finding an item in the arena's index, as a reader that never waits: what it says holds if the bucket's sequence is
+ * even before and the same after (vg_index_unchanged). virgo/maps.h has the rules, docs/maps.md the argument.
+ */
+#ifndef VG_BPF_INDEX_H
+#define VG_BPF_INDEX_H
+
+#include "lib/key.bpf.h"
+#include "maps/arena.bpf.h"
+
+/* An item as the lookup read it: word 0 is value_length, key_length, flags, class; word 1 deadline and access clock. */
+struct vg_found {
+	__u32 bucket;	/* arena offsets */
+	__u32 item;
+	__u32 sequence;
+	__u32 value_length;
+	__u8 flags;
+	__u64 word1;
+};
+
+#define VG_ITEM_WORD0_KEY_LENGTH_SHIFT (8 * __builtin_offsetof(struct vg_item, key_length))
+#define VG_ITEM_WORD0_FLAGS_SHIFT (8 * __builtin_offsetof(struct vg_item, flags))
+#define VG_ITEM_WORD1_EXPIRE_MASK 0xffffffffffffULL
+#define VG_ITEM_WORD1_ACCESS_SHIFT 48
+
+static __always_inline __u32 vg_sequence_load(const volatile __u32 __arena *sequence)
+{
+	__u32 value;
+
+	vg_load_barrier();
+	value = *sequence;
+	vg_load_barrier();
+	return value;
+}
+
+static __always_inline bool vg_index_unchanged(const struct vg_found *found)
+{
+	return vg_sequence_load(&vg_arena_at(struct vg_bucket, found->bucket)->sequence) == found->sequence;
+}
+
+/* One bit, the highest of its 16, for each of the four tags in `tags` that equals `tag`. */
+static __always_inline __u64 vg_tags_equal(__u64 tags, __u16 tag)
+{
+	const __u64 low = 0x7fff7fff7fff7fffULL;
+	__u64 different = tags ^ tag * 0x0001000100010001ULL;
+
+	return ~(((different & low) + low) | different | low);
+}
+
+static __always_inline bool vg_item_has_key(__u32 item, const struct vg_xdp_key *key)
+{
+	const __u64 __arena *word = vg_arena_at(__u64, item + sizeof(struct vg_item));
+
+	for (__u32 i = 0; i < VG_XDP_KEY_WORDS; i++, word++) {
+		if (i >= key->words)
+			break;
+		if (*word != key->word[i])
+			return false;
+	}
+	return true;
+}
+
+/* Whether the item holds the key: VG_REASON_HIT, VG_REASON_NOT_FOUND, or IN_HEAP when its key is not here to compare. */
+static __always_inline int vg_item_compare(__u32 item, const struct vg_xdp_key *key, struct vg_found *found)
+{
+	const __u64 __arena *word = vg_arena_at(__u64, item);
+	__u64 word0 = word[0];
+
+	found->flags = (__u8)(word0 >> VG_ITEM_WORD0_FLAGS_SHIFT);
+	if (found->flags & VG_ITEM_HEAP_KEY)
+		return VG_REASON_IN_HEAP;
+	if ((__u16)(word0 >> VG_ITEM_WORD0_KEY_LENGTH_SHIFT) != key->length || !vg_item_has_key(item, key))
+		return VG_REASON_NOT_FOUND;
+	found->item = item;
+	found->value_length = (__u32)word0;
+	found->word1 = word[1];
+	return VG_REASON_HIT;
+}
+
+/* One line of a bucket. */
+static __always_inline int vg_line_search(__u32 line_offset, __u16 tag, const struct vg_xdp_key *key,
+					  struct vg_found *found)
+{
+	const struct vg_bucket __arena *line = vg_arena_at(struct vg_bucket, line_offset);
+	const __u64 __arena *tags = (const __u64 __arena *)line->tag;
+	__u64 low = vg_tags_equal(tags[0], tag), high = vg_tags_equal(tags[1], tag);
+	__u64 candidates = low >> 15 | high >> 14; /* slot i + 4 * j: bit 16 * i + j */
+
+	for (int i = 0; i < VG_BUCKET_SLOTS; i++) {
+		__u64 lowest = candidates & -candidates, upper;
+		__u32 slot;
+		int verdict;
+
+		if (!candidates)
+			break;
+		candidates ^= lowest;
+		upper = lowest >> 1 & 0x0001000100010001ULL; /* the slot's bit, if it is one of the upper four */
+		/* A multiplication moves the number of the bit's lane to the top: 1, 2^16, 2^32, 2^48 give 0 … 3. */
+		slot = (__u32)((upper ?: lowest) * 0x000100020003ULL >> 48);
+		if (upper)
+			slot += 4;
+		verdict = vg_item_compare(line->cell[slot & (VG_BUCKET_SLOTS - 1)], key, found);
+		if (verdict != VG_REASON_NOT_FOUND)
+			return verdict;
+	}
+	return VG_REASON_NOT_FOUND;
+}
+
+/*
+ * Look for the key. VG_REASON_HIT: *found is filled in, to be believed once vg_index_unchanged says so. NOT_FOUND: it
+ * is certain that nothing hangs at this hash. Else the reason to pass the request up.
+ */
+__noinline int vg_index_find(__u64 hash, const struct vg_xdp_key *key, struct vg_found *found)
+{
+	volatile struct vg_arena_header __arena *arena = vg_arena_at(struct vg_arena_header, 0);
+	__u16 tag = vg_index_tag(hash);
+	__u64 control;
+	__u32 line;
+	int verdict;
+
+	vg_arena_use();
+	if (!key || !found)
+		return VG_REASON_BEING_WRITTEN;
+	control = arena->index_control;
+	line = arena->index_offset + vg_index_bucket(control, hash) * (__u32)sizeof(struct vg_bucket);
+	found->bucket = line;
+	found->sequence = vg_sequence_load(&vg_arena_at(struct vg_bucket, line)->sequence);
+	if (found->sequence & 1)
+		return VG_REASON_BEING_WRITTEN;
+	for (int i = 0; i < VG_CHAIN_XDP_MAX; i++) {
+		verdict = vg_line_search(line, tag, key, found);
+		if (verdict != VG_REASON_NOT_FOUND)
+			return verdict;
+		line = vg_arena_at(struct vg_bucket, line)->next;
+		if (!line)
+			break;
+	}
+	if (!vg_index_unchanged(found) || arena->index_control != control)
+		return VG_REASON_BEING_WRITTEN;
+	return line ? VG_REASON_CHAIN : VG_REASON_NOT_FOUND;
+}
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The first answer to a datagram: parse, prove, and then answer it from the arena, send it on to the node that owns it,
+ * or leave it to the daemon's socket. In doubt it is always left to the socket, untouched.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+#include "lib/admit.bpf.h"
+#include "lib/get.bpf.h"
+#include "lib/steer.bpf.h"
+
+/* What to return for a reason: the verdict in virgo/reasons.h. Reasons of other programs are never returned here. */
+#define VG_ACTION_PASS XDP_PASS
+#define VG_ACTION_TX XDP_TX
+#define VG_ACTION_REDIRECT XDP_REDIRECT
+#define VG_ACTION_OK XDP_PASS
+static const __u8 action_of[VG_REASON_MAX] = {
+#define X(name, verdict, text) [VG_REASON_##name] = VG_ACTION_##verdict,
+	VG_REASONS(X)
+#undef X
+};
+
+/* Choose what to do with a request that was admitted. */
+static __always_inline int serve_request(const struct vg_serve *serve)
+{
+	const struct vg_wire_header *header = serve->frame.header;
+	__u32 owner;
+	int reason;
+
+	if (header->opcode == VG_OP_PING)
+		return vg_answer(serve, VG_STATUS_OK, 0, VG_REASON_PING);
+	if (header->epoch && header->epoch != VG_HTOBE32(serve->config->epoch))
+		return VG_REASON_STALE_EPOCH;
+	reason = vg_owner_of(serve, &owner);
+	if (reason != VG_CONTINUE)
+		return reason;
+	if (owner != serve->config->node && !(header->flags & VG_HTOBE16(VG_FLAG_FORWARDED)))
+		return vg_steer(serve, owner);
+	if (header->opcode == VG_OP_GET)
+		return vg_get(serve, owner);
+	if (header->opcode == VG_OP_HANDLE_GET && owner == serve->config->node)
+		return vg_handle_get(serve);
+	return VG_REASON_NOT_A_READ;
+}
+
+/* Prove and serve a request whose shape was checked. The reason it leaves with. */
+__noinline int vg_receive(struct xdp_md *ctx, __u64 shape, const struct vg_config *config, const struct vg_local *local)
+{
+	struct vg_serve serve = { .ctx = ctx, .shape = shape, .config = config, .local = local };
+	int reason;
+
+	vg_arena_use();
+	if (!config || !local || vg_frame_reopen(&serve.frame, ctx, shape))
+		return VG_REASON_TRUNCATED;
+	serve.now_ns = vg_now_ns();
+	reason = vg_admit(&serve);
+	return reason == VG_CONTINUE ? serve_request(&serve) : reason;
+}
+
+/* What the packet is, and what is done with it. */
+static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
+{
+	const struct vg_config *config;
+	const struct vg_local *local;
+	struct vg_frame frame;
+	__u32 zero = 0;
+	int reason;
+
+	reason = vg_frame_open(&frame, data, end);
+	if (reason != VG_CONTINUE)
+		return reason;
+	config = bpf_map_lookup_elem(&VG_MAP_CONFIG, &zero);
+	local = bpf_map_lookup_elem(&VG_MAP_LOCAL, &zero);
+	if (!config || !local)
+		return VG_REASON_NO_LEASE;
+	/* A group address (lowest bit of the first byte) names no node. */
+	if (frame.udp->dest != config->port_mem || !config->port_mem || frame.ethernet->h_dest[0] & 1)
+		return VG_REASON_NOT_VIRGO;
+	reason = vg_frame_check(&frame);
+	if (reason != VG_CONTINUE)
+		return reason;
+	return vg_receive(ctx, vg_frame_shape(&frame), config, local);
+}
+
+SEC("xdp")
+int vg_xdp_ingress(struct xdp_md *ctx)
+{
+	void *data = vg_context_pointer(ctx, data), *end = vg_context_pointer(ctx, data_end);
+	__u64 bytes = end - data;
+	__u32 reason = examine(ctx, data, end);
+
+	vg_account(reason, bytes);
+	return reason < VG_REASON_MAX ? action_of[reason] : XDP_PASS;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
