@@ -27,7 +27,7 @@
 #include "uring/conn.h"
 #include "uring/sim.h"
 
-#define RUNS_DEFAULT 2000
+#define RUNS_DEFAULT 1000
 #define CLIENTS_MAX 6
 #define MESSAGES_MAX 30
 #define INPUT_MAX 150000
@@ -47,6 +47,9 @@ enum message_kind {
 };
 
 static __u64 seed;
+static struct {
+	__u32 held_full, out_high, scarce, no_buffers;
+} reached; /* a test whose faults never happen proves nothing */
 
 static void say_seed(int signal_number)
 {
@@ -183,7 +186,7 @@ static void answer_late(struct session *session, const __u8 *body, __u32 bytes)
 	late->session = session;
 	late->next = late_first;
 	late_first = late;
-	if (vg_io_timeout(session->server->io, vg_sim_random(300000), on_late, late, NULL)) {
+	if (vg_io_timeout(session->server->io, vg_sim_random(vg_sim_random(10) ? 100000 : 3000000), on_late, late, NULL)) {
 		late_first = late->next;
 		vg_out_deinit(&late->out);
 		free(late);
@@ -240,6 +243,7 @@ static ssize_t on_input(struct vg_conn *conn, const __u8 *data, size_t length)
 	size_t taken = 0;
 
 	check(session->conn == conn && !conn->paused && !session->late && length);
+	check(conn->out.bytes <= VG_CONN_OUT_HIGH);
 	while (!conn->paused && conn->out.bytes <= VG_CONN_OUT_HIGH) {
 		ssize_t part = take_message(session, data + taken, length - taken);
 
@@ -373,14 +377,14 @@ enum farewell {
 struct client {
 	int fd;
 	enum farewell farewell;
-	bool slow, done, cut;
+	bool slow, greedy, done, cut; /* greedy: sends much, as fast as it can */
 	__u8 *requests, *answers;
 	size_t request_bytes, answer_bytes, sent, received, leave_at;
 };
 
-static size_t random_length(void)
+static size_t random_length(bool greedy)
 {
-	switch (vg_sim_random(20)) {
+	switch (greedy ? vg_sim_random(5) : vg_sim_random(20)) {
 	case 0:
 		return 1 + vg_sim_random(100000);
 	case 1 ... 4:
@@ -392,7 +396,7 @@ static size_t random_length(void)
 
 static void plan_message(struct client *client, enum message_kind kind, size_t room)
 {
-	__u32 bytes = random_length(), announced = kind == MESSAGE_HUGE ? INPUT_MAX + 1 + bytes : bytes;
+	__u32 bytes = random_length(client->greedy), announced = kind == MESSAGE_HUGE ? INPUT_MAX + 1 + bytes : bytes;
 	__u8 *at = client->requests + client->request_bytes, *to = client->answers + client->answer_bytes;
 	__u32 index;
 
@@ -414,12 +418,16 @@ static bool client_start(struct client *client)
 {
 	static const enum message_kind last[] = { MESSAGE_FINISH, MESSAGE_BAD, MESSAGE_HUGE, MESSAGE_ABORT };
 	struct sockaddr_in address = server_address();
-	size_t messages = 1 + vg_sim_random(MESSAGES_MAX), room = (messages + 1) * 100100;
+	size_t messages = 1 + vg_sim_random(MESSAGES_MAX), room;
 	enum message_kind kind;
 
 	memset(client, 0, sizeof(*client));
 	client->farewell = vg_sim_random(FAREWELL_MAX);
 	client->slow = vg_sim_random(4) == 0;
+	client->greedy = vg_sim_random(10) == 0;
+	if (client->greedy)
+		messages *= 5;
+	room = (messages + 1) * 100100;
 	client->requests = malloc(room);
 	client->answers = malloc(room);
 	while (messages--)
@@ -449,9 +457,9 @@ static void client_send(struct client *client)
 	size_t left = client->request_bytes - client->sent;
 	ssize_t sent;
 
-	if (!left || vg_sim_random(3) == 0)
+	if (!left || (!client->greedy && vg_sim_random(3) == 0))
 		return;
-	if (vg_sim_random(2))
+	if (!client->greedy && vg_sim_random(2))
 		left = 1 + vg_sim_random(left);
 	sent = vg_sim_write(client->fd, client->requests + client->sent, left);
 	if (sent > 0)
@@ -464,7 +472,7 @@ static void client_send(struct client *client)
 static bool client_read(struct client *client, const struct server *server)
 {
 	static __u8 data[100000];
-	size_t wanted = client->slow ? 1 + vg_sim_random(2000) : 1 + vg_sim_random(sizeof(data));
+	size_t wanted = client->slow ? 1 + vg_sim_random(20000) : 1 + vg_sim_random(sizeof(data));
 	ssize_t got;
 
 	if (vg_sim_random(client->slow ? 30 : 2))
@@ -554,6 +562,10 @@ static void run_once(void)
 	check(!running); /* nobody waits for ever */
 	check(scarce || server.broken <= leavers);
 	check(server.held_most <= INPUT_MAX + VG_CONN_HELD_MAX + 2 * STREAM_BUFFERS * STREAM_BUFFER_BYTES);
+	reached.held_full += server.held_most >= VG_CONN_HELD_MAX;
+	reached.out_high += server.out_most > VG_CONN_OUT_HIGH;
+	reached.scarce += scarce && server.broken;
+	reached.no_buffers += vg_io_stats(server.io)->no_buffers > 0;
 	server_end(&server, chunks);
 }
 
@@ -566,6 +578,10 @@ static void test_conn_survives_every_seed(void **state)
 	for (seed = first; seed < first + runs; seed++)
 		run_once();
 	signal(SIGABRT, SIG_DFL);
+	if (runs >= RUNS_DEFAULT)
+		assert_true(reached.held_full && reached.out_high && reached.scarce && reached.no_buffers);
+	print_message("# runs that reached: input held back %u, output full %u, broken %u, no buffers %u\n",
+		      reached.held_full, reached.out_high, reached.scarce, reached.no_buffers);
 }
 
 int main(void)
