@@ -53,7 +53,8 @@ __noinline int vg_tag_is_right(struct xdp_md *ctx, __u64 shape, const struct vg_
 
 	if (!config || vg_frame_reopen(&frame, ctx, shape))
 		return 0;
-	return vg_tag(frame.header, frame.end, config->cluster_key, VG_XDP_KEY_MAX / 8) == frame.header->tag;
+	return vg_tag(frame.header, frame.header + 1, frame.end, config->cluster_key, VG_XDP_KEY_MAX / 8) ==
+	       frame.header->tag;
 }
 
 /* In a keyed cluster nothing is answered or steered for who cannot prove to hold the key. */

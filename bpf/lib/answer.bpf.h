@@ -8,6 +8,7 @@
 #define VG_BPF_ANSWER_H
 
 #include "lib/frame.bpf.h"
+#include "lib/stamp.bpf.h"
 #include "lib/tag.bpf.h"
 #include "maps/state.bpf.h"
 
@@ -29,16 +30,6 @@ static __always_inline __u32 vg_answer_room(const struct vg_frame *frame)
 	return frame->payload_bytes - (__u32)sizeof(struct vg_wire_header);
 }
 
-/* The load stamp of this node, as vg_local has it now. */
-static __always_inline void vg_stamp(struct vg_load_stamp *load, const volatile struct vg_local *local)
-{
-	load->in_flight = VG_HTOBE32(local->in_flight);
-	load->service_ns = VG_HTOBE32(local->service_ns);
-	load->run_queue_delay_ns = VG_HTOBE32(local->run_queue_delay_ns);
-	load->memory_free_permille = VG_HTOBE16(local->memory_free_permille);
-	load->reserved = 0;
-}
-
 static __always_inline void vg_answer_header(const struct vg_frame *frame, const struct vg_config *config,
 					     const struct vg_local *local, __u8 status, __u32 body_bytes)
 {
@@ -56,7 +47,7 @@ static __always_inline void vg_answer_header(const struct vg_frame *frame, const
 	vg_stamp(&header->load, local);
 	header->tag = 0;
 	if (keyed)
-		header->tag = vg_tag(header, frame->end, config->cluster_key, 0);
+		header->tag = vg_tag(header, header + 1, frame->end, config->cluster_key, 0);
 }
 
 static __always_inline void vg_swap_link(struct ethhdr *ethernet)

@@ -12,12 +12,12 @@
 #define VG_HEADER_HOPS_MASK (~(0xffULL << (8 * __builtin_offsetof(struct vg_wire_header, hops))))
 
 /*
- * The tag of header and padded key, which lie `offset` bytes into the packet between data and end. `words` is the most
- * 8-byte words of key that are walked: a longer key is refused by the caller. Zero if the packet is too short, which
- * callers have excluded.
+ * The tag of a header (in the packet or not) and the padded key at `key` in the packet that ends at `end`. `words` is
+ * the most 8-byte words of key that are walked: a longer key is refused by the caller. Zero if the packet is too short,
+ * which callers have excluded.
  */
-static __always_inline __be64 vg_tag(const struct vg_wire_header *header, const void *end, const __u64 cluster_key[2],
-				     const __u32 words)
+static __always_inline __be64 vg_tag(const struct vg_wire_header *header, const void *key, const void *end,
+				     const __u64 cluster_key[2], const __u32 words)
 {
 	const __u64 *at = (const __u64 *)header;
 	__u64 key_bytes = vg_wire_key_padded(header);
@@ -34,7 +34,7 @@ static __always_inline __be64 vg_tag(const struct vg_wire_header *header, const 
 			word = 0;
 		vg_siphash_word(&state, word);
 	}
-	at += VG_HEADER_WORDS;
+	at = key;
 	for (__u32 i = 0; i < words; i++, at++) {
 		if (8ULL * i >= key_bytes)
 			break;
