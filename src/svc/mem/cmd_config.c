@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * CONFIG: what Redis clients and dashboards ask for, by Redis's names. Settings come from virgo.conf; what can change
+ * while the daemon runs is what is watched.
+ */
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "svc/mem/cmd.h"
+#include "svc/mem/resp_watch.h"
+
+#define VALUE_BYTES 320
+
+struct parameter {
+	const char *name;
+	const char *fixed;			/* the value, when it is always the same */
+	void (*read)(const struct vg_env *env, char value[VALUE_BYTES]);
+	__s64 *number;				/* can be set */
+	__s64 low, high;
+};
+
+static void read_bind(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	const char *address = vg_cluster_address(env->cluster, vg_cluster_self(env->cluster));
+
+	snprintf(value, VALUE_BYTES, "%.*s", address ? (int)strcspn(address, ":") : 0, address ? address : "");
+}
+
+static void read_maxmemory(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "%llu", (unsigned long long)env->settings->maxmemory);
+}
+
+static void read_policy(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "%s", env->settings->mem_eviction[0] ? env->settings->mem_eviction : "noeviction");
+}
+
+static void read_port(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "%u", env->settings->port_mem);
+}
+
+static void read_value_max(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "%d", VG_VALUE_MAX);
+}
+
+static void read_password(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "%s", env->settings->password);
+}
+
+static void read_timeout(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "%u", env->settings->idle_timeout_s);
+}
+
+static const struct parameter parameters[] = {
+	{ "appendonly", "no" },
+	{ "bind", NULL, read_bind },
+	{ "databases", "1" },
+	{ "latency-monitor-threshold", NULL, NULL, &vg_watch_settings.latency_threshold_ms, 0, INT64_MAX / 1000000 },
+	{ "maxmemory", NULL, read_maxmemory },
+	{ "maxmemory-policy", NULL, read_policy },
+	{ "port", NULL, read_port },
+	{ "proto-max-bulk-len", NULL, read_value_max },
+	{ "requirepass", NULL, read_password },
+	{ "save", "" },
+	{ "slowlog-log-slower-than", NULL, NULL, &vg_watch_settings.slower_than_us, -1, INT64_MAX },
+	{ "slowlog-max-len", NULL, NULL, &vg_watch_settings.slowlog_length_max, 0, INT64_MAX },
+	{ "timeout", NULL, read_timeout },
+};
+#define PARAMETERS ((int)(sizeof(parameters) / sizeof(parameters[0])))
+
+static bool is_asked_for(const struct vg_call *call, const struct parameter *parameter)
+{
+	for (int i = 2; i < call->args; i++)
+		if (vg_glob_match(call->arg[i].data, call->arg[i].length, parameter->name, strlen(parameter->name), true))
+			return true;
+	return false;
+}
+
+int vg_cmd_config_get(struct vg_call *call)
+{
+	__u64 count = 0;
+
+	for (int i = 0; i < PARAMETERS; i++)
+		count += is_asked_for(call, &parameters[i]);
+	vg_resp_map(call->out, call->version, count);
+	for (int i = 0; i < PARAMETERS; i++) {
+		const struct parameter *parameter = &parameters[i];
+		char value[VALUE_BYTES];
+
+		if (!is_asked_for(call, parameter))
+			continue;
+		if (parameter->fixed)
+			snprintf(value, sizeof(value), "%s", parameter->fixed);
+		else if (parameter->number)
+			snprintf(value, sizeof(value), "%lld",
+				 (long long)__atomic_load_n(parameter->number, __ATOMIC_RELAXED));
+		else
+			parameter->read(call->env, value);
+		vg_resp_bulk_text(call->out, parameter->name);
+		vg_resp_bulk_text(call->out, value);
+	}
+	return 0;
+}
+
+static const struct parameter *find_parameter(const struct vg_resp_arg *name)
+{
+	for (int i = 0; i < PARAMETERS; i++)
+		if (vg_arg_is(name, parameters[i].name))
+			return &parameters[i];
+	return NULL;
+}
+
+static void refuse_setting(struct vg_call *call, const struct parameter *parameter, const char *why)
+{
+	vg_resp_error(call->out, "ERR CONFIG SET failed (possibly related to argument '%s') - %s", parameter->name, why);
+}
+
+/* All or none: every pair is checked before the first is set. */
+static bool check_settings(struct vg_call *call)
+{
+	for (int i = 2; i < call->args; i += 2) {
+		const struct parameter *parameter = find_parameter(&call->arg[i]);
+		char why[96];
+		__s64 value;
+
+		if (!parameter) {
+			vg_resp_error(call->out, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+				      (int)(call->arg[i].length & 0x7f), call->arg[i].data);
+			return false;
+		}
+		if (!parameter->number) {
+			refuse_setting(call, parameter, "can't set immutable config");
+			return false;
+		}
+		if (!vg_resp_number(call->arg[i + 1].data, call->arg[i + 1].length, &value)) {
+			refuse_setting(call, parameter, "argument couldn't be parsed into an integer");
+			return false;
+		}
+		if (value < parameter->low || value > parameter->high) {
+			snprintf(why, sizeof(why), "argument must be between %lld and %lld inclusive",
+				 (long long)parameter->low, (long long)parameter->high);
+			refuse_setting(call, parameter, why);
+			return false;
+		}
+	}
+	return true;
+}
+
+int vg_cmd_config_set(struct vg_call *call)
+{
+	if (call->args % 2) {
+		vg_resp_error(call->out, "ERR wrong number of arguments for 'config|set' command");
+		return 0;
+	}
+	if (!check_settings(call))
+		return 0;
+	for (int i = 2; i < call->args; i += 2) {
+		__s64 value;
+
+		if (vg_resp_number(call->arg[i + 1].data, call->arg[i + 1].length, &value))
+			__atomic_store_n(find_parameter(&call->arg[i])->number, value, __ATOMIC_RELAXED);
+	}
+	vg_resp_simple(call->out, "OK");
+	return 0;
+}
+
+/* ---- RESETSTAT ----------------------------------------------------------------------------------------------------- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct vg_stats stats_base; /* what had been counted at the last reset; under the lock */
+
+void vg_config_stats(const struct vg_env *env, struct vg_stats *ret_stats)
+{
+	vg_env_stats_sum(env, ret_stats);
+	pthread_mutex_lock(&lock);
+	ret_stats->connections_accepted -= stats_base.connections_accepted;
+	ret_stats->requests_stream -= stats_base.requests_stream;
+	ret_stats->requests_datagram -= stats_base.requests_datagram;
+	ret_stats->hits -= stats_base.hits;
+	ret_stats->misses -= stats_base.misses;
+	ret_stats->bytes_in -= stats_base.bytes_in;
+	ret_stats->bytes_out -= stats_base.bytes_out;
+	ret_stats->forwarded -= stats_base.forwarded;
+	for (int i = 0; i < VG_REFUSAL_MAX; i++)
+		ret_stats->refused[i] -= stats_base.refused[i];
+	pthread_mutex_unlock(&lock);
+}
+
+int vg_cmd_config_resetstat(struct vg_call *call)
+{
+	struct vg_stats now;
+
+	vg_env_stats_sum(call->env, &now);
+	pthread_mutex_lock(&lock);
+	stats_base = now;
+	pthread_mutex_unlock(&lock);
+	vg_watch_reset_counts();
+	vg_resp_simple(call->out, "OK");
+	return 0;
+}
+
+int vg_cmd_config_help(struct vg_call *call)
+{
+	static const char *const lines[] = {
+		"GET <pattern> [<pattern> ...]", "    Settings whose names match.",
+		"RESETSTAT", "    Count from zero again.",
+		"SET <name> <value> [<name> <value> ...]",
+		"    Change settings: latency-monitor-threshold, slowlog-log-slower-than, slowlog-max-len.",
+		NULL,
+	};
+
+	return vg_call_help(call, "CONFIG", lines);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* INFO: the fields that Redis clients and dashboards read, and our own. Figures that are not kept are not shown. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "svc/mem/cmd.h"
+#include "svc/mem/resp_watch.h"
+
+#define VERSION_REDIS "7.0.15"
+
+struct report {
+	const struct vg_env *env;
+	struct vg_out text;
+	struct vg_stats stats;
+	struct vg_store_stats store;
+};
+
+static void line(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void line(struct report *report, const char *format, ...)
+{
+	char *at = vg_out_reserve(&report->text, 512);
+	va_list values;
+	int length;
+
+	if (!at)
+		return;
+	va_start(values, format);
+	length = vsnprintf(at, 510, format, values);
+	va_end(values);
+	length = length > 509 ? 509 : length;
+	memcpy(at + length, "\r\n", 2);
+	vg_out_commit(&report->text, (size_t)length + 2);
+}
+
+#define LINE_U64(report, name, value) line(report, name ":%llu", (unsigned long long)(value))
+
+static void server(struct report *report)
+{
+	const struct vg_env *env = report->env;
+	__u64 uptime_s = vg_env_uptime_s(env);
+	struct utsname machine;
+
+	line(report, "redis_version:%s", VERSION_REDIS);
+	line(report, "virgo_version:%s", VG_VERSION);
+	line(report, "redis_mode:standalone");
+	if (uname(&machine) == 0)
+		line(report, "os:%s %s %s", machine.sysname, machine.release, machine.machine);
+	line(report, "arch_bits:64");
+	line(report, "multiplexing_api:io_uring");
+	line(report, "process_id:%d", getpid());
+	line(report, "tcp_port:%u", env->settings->port_mem);
+	LINE_U64(report, "server_time_usec", env->clock->unix_ns / 1000);
+	LINE_U64(report, "uptime_in_seconds", uptime_s);
+	LINE_U64(report, "uptime_in_days", uptime_s / 86400);
+	line(report, "config_file:%s", env->settings->config_file ? env->settings->config_file : "");
+	line(report, "io_threads_active:%u", env->workers > 1);
+	line(report, "virgo_workers:%u", env->workers);
+}
+
+static void clients(struct report *report)
+{
+	LINE_U64(report, "connected_clients", report->stats.connections_open);
+	line(report, "blocked_clients:0");
+}
+
+static void size_for_people(struct report *report, const char *name, __u64 bytes)
+{
+	static const char units[] = "BKMGT";
+	double size = (double)bytes;
+	int unit = 0;
+
+	while (size >= 1024 && unit < 4) {
+		size /= 1024;
+		unit++;
+	}
+	if (unit == 0)
+		line(report, "%s:%lluB", name, (unsigned long long)bytes);
+	else
+		line(report, "%s:%.2f%c", name, size, units[unit]);
+}
+
+static void memory(struct report *report)
+{
+	const struct vg_store_stats *store = &report->store;
+	__u64 used = store->arena_used + store->heap_used, limit = store->arena_bytes + store->heap_bytes;
+	struct rusage usage;
+
+	LINE_U64(report, "used_memory", used);
+	size_for_people(report, "used_memory_human", used);
+	if (getrusage(RUSAGE_SELF, &usage) == 0)
+		LINE_U64(report, "used_memory_peak_rss", (__u64)usage.ru_maxrss * 1024);
+	LINE_U64(report, "used_memory_dataset", used);
+	LINE_U64(report, "maxmemory", limit);
+	size_for_people(report, "maxmemory_human", limit);
+	line(report, "maxmemory_policy:%s",
+	     report->env->settings->mem_eviction[0] ? report->env->settings->mem_eviction : "noeviction");
+	LINE_U64(report, "virgo_arena_bytes", store->arena_bytes);
+	LINE_U64(report, "virgo_arena_used", store->arena_used);
+	LINE_U64(report, "virgo_heap_bytes", store->heap_bytes);
+	LINE_U64(report, "virgo_heap_used", store->heap_used);
+	LINE_U64(report, "virgo_handles", store->handles);
+	LINE_U64(report, "virgo_index_buckets", store->buckets);
+	LINE_U64(report, "virgo_index_chain_lines", store->chain_lines);
+}
+
+static void persistence(struct report *report)
+{
+	line(report, "loading:0");
+	line(report, "rdb_bgsave_in_progress:0");
+	line(report, "aof_enabled:0");
+}
+
+static void statistics(struct report *report)
+{
+	const struct vg_stats *stats = &report->stats;
+
+	LINE_U64(report, "total_connections_received", stats->connections_accepted);
+	LINE_U64(report, "total_commands_processed", stats->requests_stream + stats->requests_datagram);
+	LINE_U64(report, "total_net_input_bytes", stats->bytes_in);
+	LINE_U64(report, "total_net_output_bytes", stats->bytes_out);
+	LINE_U64(report, "expired_keys", report->store.expired);
+	line(report, "evicted_keys:0");
+	LINE_U64(report, "keyspace_hits", stats->hits);
+	LINE_U64(report, "keyspace_misses", stats->misses);
+	LINE_U64(report, "virgo_requests_stream", stats->requests_stream);
+	LINE_U64(report, "virgo_requests_datagram", stats->requests_datagram);
+	LINE_U64(report, "virgo_forwarded", stats->forwarded);
+	LINE_U64(report, "virgo_in_flight", stats->in_flight);
+	LINE_U64(report, "virgo_service_ns", stats->service_ns_smoothed);
+	LINE_U64(report, "virgo_reader_retries", report->store.reader_retries);
+	for (int i = 0; i < VG_REFUSAL_MAX; i++) {
+		if (stats->refused[i])
+			line(report, "virgo_refused_%d:%llu,%s", i, (unsigned long long)stats->refused[i],
+			     vg_refusal_text((enum vg_refusal)i));
+	}
+}
+
+static void replication(struct report *report)
+{
+	line(report, "role:master");
+	line(report, "connected_slaves:0");
+}
+
+static void cpu(struct report *report)
+{
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_SELF, &usage))
+		return;
+	line(report, "used_cpu_sys:%lld.%06ld", (long long)usage.ru_stime.tv_sec, (long)usage.ru_stime.tv_usec);
+	line(report, "used_cpu_user:%lld.%06ld", (long long)usage.ru_utime.tv_sec, (long)usage.ru_utime.tv_usec);
+}
+
+/* Commands are timed only when they can be slow: the time of a call is known of those. */
+static void command_statistics(struct report *report)
+{
+	for (int i = 0; i < vg_commands_count; i++) {
+		struct vg_command_count sum;
+		double each_us;
+
+		vg_watch_count_sum(i, &sum);
+		if (!sum.calls && !sum.rejected)
+			continue;
+		each_us = sum.timed ? (double)sum.timed_ns / (double)sum.timed / 1000 : 0;
+		line(report, "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,timed_calls=%llu",
+		     vg_commands[i].name, (unsigned long long)sum.calls, (unsigned long long)(sum.timed_ns / 1000), each_us,
+		     (unsigned long long)sum.rejected, (unsigned long long)sum.timed);
+	}
+}
+
+static void cluster(struct report *report)
+{
+	const struct vg_cluster *topology = report->env->cluster;
+
+	line(report, "cluster_enabled:0");
+	line(report, "virgo_node:%u", vg_cluster_self(topology));
+	line(report, "virgo_nodes:%u", vg_cluster_nodes(topology));
+	line(report, "virgo_epoch:%u", vg_cluster_epoch(topology));
+}
+
+static void keyspace(struct report *report)
+{
+	if (report->store.keys)
+		line(report, "db0:keys=%llu", (unsigned long long)report->store.keys);
+}
+
+static const struct {
+	const char *name, *title;
+	void (*write)(struct report *report);
+	bool by_default;
+} sections[] = {
+	{ "server", "Server", server, true },
+	{ "clients", "Clients", clients, true },
+	{ "memory", "Memory", memory, true },
+	{ "persistence", "Persistence", persistence, true },
+	{ "stats", "Stats", statistics, true },
+	{ "replication", "Replication", replication, true },
+	{ "cpu", "CPU", cpu, true },
+	{ "commandstats", "Commandstats", command_statistics, false },
+	{ "cluster", "Cluster", cluster, true },
+	{ "keyspace", "Keyspace", keyspace, true },
+};
+
+static bool is_asked_for(const struct vg_call *call, size_t section)
+{
+	if (call->args == 1)
+		return sections[section].by_default;
+	for (int i = 1; i < call->args; i++) {
+		const struct vg_resp_arg *arg = &call->arg[i];
+
+		if (vg_arg_is(arg, sections[section].name) || vg_arg_is(arg, "all") || vg_arg_is(arg, "everything") ||
+		    (vg_arg_is(arg, "default") && sections[section].by_default))
+			return true;
+	}
+	return false;
+}
+
+int vg_cmd_info(struct vg_call *call)
+{
+	struct report report = { .env = call->env };
+	bool first = true;
+	char header[48];
+	int length;
+
+	vg_config_stats(call->env, &report.stats);
+	vg_store_stats(call->env->store, &report.store);
+	vg_out_init(&report.text, call->env->chunks);
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+		if (!is_asked_for(call, i))
+			continue;
+		if (!first)
+			vg_out_append(&report.text, "\r\n", 2);
+		first = false;
+		line(&report, "# %s", sections[i].title);
+		sections[i].write(&report);
+	}
+	length = snprintf(header, sizeof(header), call->version == 3 ? "=%llu\r\ntxt:" : "$%llu\r\n",
+			  (unsigned long long)report.text.bytes + (call->version == 3 ? 4 : 0));
+	vg_out_append(call->out, header, (size_t)length);
+	vg_out_splice(call->out, &report.text);
+	vg_out_append(call->out, "\r\n", 2);
+	vg_out_deinit(&report.text);
+	return 0;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * All keys, of the whole cluster. A SCAN cursor names the node it is at in its high bits, so a scan goes from node to node,
+ * whichever node the client asks.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdint.h>
+
+#include "svc/mem/cmd.h"
+
+#define CURSOR_NODE_SHIFT 52 /* 10 bits of node above it keep a cursor below 2^63 */
+#define CURSOR_MASK ((1ULL << CURSOR_NODE_SHIFT) - 1)
+_Static_assert(VG_NODES_MAX <= 1 << 10, "a cursor has room for the node");
+#define KEYS_STEP 512 /* keys asked of the store at once */
+
+struct collect {
+	struct vg_out keys;
+	__u64 count;
+	const struct vg_resp_arg *pattern; /* NULL: all */
+};
+
+static void collect_key(void *context, const void *key, size_t length)
+{
+	struct collect *collect = context;
+
+	if (collect->pattern && !vg_glob_match(collect->pattern->data, collect->pattern->length, key, length, false))
+		return;
+	vg_resp_bulk(&collect->keys, key, length);
+	collect->count++;
+}
+
+int vg_cmd_keys(struct vg_call *call)
+{
+	struct collect collect = { .pattern = &call->arg[1] };
+	__u64 cursor = 0;
+	int result = 0;
+
+	vg_out_init(&collect.keys, call->env->chunks);
+	do {
+		cursor = vg_store_scan(call->env->store, cursor, KEYS_STEP, call->now_ms, collect_key, &collect);
+	} while (cursor && !collect.keys.failed);
+	if (collect.keys.failed) {
+		vg_call_failure(call, -ENOMEM);
+	} else if (call->alone || call->forwarded) {
+		vg_resp_array(call->out, collect.count);
+		vg_out_splice(call->out, &collect.keys);
+	} else {
+		result = vg_route_everywhere(call, VG_ROUTE_LIST, collect.count, &collect.keys);
+	}
+	vg_out_deinit(&collect.keys);
+	return result;
+}
+
+/* ---- SCAN ----------------------------------------------------------------------------------------------------------- */
+
+struct scan_options {
+	const struct vg_resp_arg *pattern;
+	__s64 count;
+	bool none; /* TYPE asks for something that is not kept here */
+};
+
+static bool read_scan_options(struct vg_call *call, struct scan_options *options)
+{
+	for (int i = 2; i < call->args; i += 2) {
+		const struct vg_resp_arg *arg = &call->arg[i];
+
+		if (i + 1 >= call->args) {
+			vg_call_syntax_error(call);
+			return false;
+		}
+		if (vg_arg_is(arg, "count")) {
+			if (!vg_call_integer(call, i + 1, &options->count))
+				return false;
+			if (options->count < 1) {
+				vg_call_syntax_error(call);
+				return false;
+			}
+		} else if (vg_arg_is(arg, "match")) {
+			options->pattern = arg + 1;
+			if (arg[1].length == 1 && arg[1].data[0] == '*')
+				options->pattern = NULL;
+		} else if (vg_arg_is(arg, "type")) {
+			options->none = !vg_arg_is(arg + 1, "string");
+		} else {
+			vg_call_syntax_error(call);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* A cursor is any unsigned number in decimal, as Redis reads it. */
+static bool read_cursor(const struct vg_resp_arg *arg, __u64 *ret_cursor)
+{
+	__u64 cursor = 0;
+
+	if (arg->length == 0 || arg->length > 19)
+		return false;
+	for (size_t i = 0; i < arg->length; i++) {
+		if (arg->data[i] < '0' || arg->data[i] > '9')
+			return false;
+		cursor = cursor * 10 + (__u64)(arg->data[i] - '0');
+	}
+	*ret_cursor = cursor;
+	return true;
+}
+
+static void answer_scan(struct vg_call *call, __u64 cursor, struct collect *collect)
+{
+	vg_resp_array(call->out, 2);
+	vg_resp_bulk_format(call->out, "%llu", (unsigned long long)cursor);
+	vg_resp_array(call->out, collect->count);
+	vg_out_splice(call->out, &collect->keys);
+}
+
+int vg_cmd_scan(struct vg_call *call)
+{
+	struct scan_options options = { .count = 10 };
+	struct collect collect = { 0 };
+	__u16 self = vg_cluster_self(call->env->cluster), nodes = vg_cluster_nodes(call->env->cluster), node;
+	__u64 cursor;
+
+	if (!read_cursor(&call->arg[1], &cursor)) {
+		vg_resp_error(call->out, "ERR invalid cursor");
+		return 0;
+	}
+	if (!read_scan_options(call, &options))
+		return 0;
+	node = (__u16)(cursor >> CURSOR_NODE_SHIFT & 0x7ff);
+	vg_out_init(&collect.keys, call->env->chunks);
+	if (node >= nodes) { /* a cursor that never was: nothing is behind it */
+		answer_scan(call, 0, &collect);
+		return 0;
+	}
+	if (node != self)
+		return call->forwarded ? -EREMOTE : vg_route_forward(call, node);
+	if (options.count > UINT32_MAX)
+		options.count = UINT32_MAX;
+	collect.pattern = options.pattern;
+	cursor = vg_store_scan(call->env->store, cursor & CURSOR_MASK, (__u32)options.count, call->now_ms, collect_key,
+			       &collect);
+	assert(cursor <= CURSOR_MASK);
+	if (cursor)
+		cursor |= (__u64)node << CURSOR_NODE_SHIFT;
+	else if (node + 1 < nodes)
+		cursor = (__u64)(node + 1) << CURSOR_NODE_SHIFT;
+	if (options.none) {
+		vg_out_deinit(&collect.keys);
+		collect.count = 0;
+		vg_out_init(&collect.keys, call->env->chunks);
+	}
+	answer_scan(call, cursor, &collect);
+	vg_out_deinit(&collect.keys);
+	return 0;
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------------------------------- */
+
+int vg_cmd_randomkey(struct vg_call *call)
+{
+	__u16 nodes = vg_cluster_nodes(call->env->cluster);
+	__u64 random = vg_env_random(call->env);
+	char key[VG_KEY_MAX];
+	ssize_t length;
+
+	/* Nodes own about as many keys each, so each is drawn as often; one that has none is replaced by this one. */
+	if (!call->alone && !call->forwarded) {
+		__u16 node = (__u16)((random >> 32) % nodes);
+
+		if (node != vg_cluster_self(call->env->cluster))
+			return vg_route_forward(call, node);
+	}
+	length = vg_store_random(call->env->store, random, call->now_ms, key);
+	if (length < 0)
+		vg_resp_null(call->out, call->version);
+	else
+		vg_resp_bulk(call->out, key, (size_t)length);
+	return 0;
+}
+
+int vg_cmd_dbsize(struct vg_call *call)
+{
+	struct vg_store_stats stats;
+
+	vg_store_stats(call->env->store, &stats);
+	if (!call->alone && !call->forwarded)
+		return vg_route_everywhere(call, VG_ROUTE_SUM, stats.keys, NULL);
+	vg_resp_integer(call->out, (__s64)stats.keys);
+	return 0;
+}
+
+int vg_cmd_flush(struct vg_call *call)
+{
+	if (call->args > 2 ||
+	    (call->args == 2 && !vg_arg_is(&call->arg[1], "sync") && !vg_arg_is(&call->arg[1], "async")))
+		return vg_call_syntax_error(call);
+	vg_store_clear(call->env->store);
+	if (!call->alone && !call->forwarded)
+		return vg_route_everywhere(call, VG_ROUTE_OK, 0, NULL);
+	vg_resp_simple(call->out, "OK");
+	return 0;
+}

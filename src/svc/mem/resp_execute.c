@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* One command: found, checked, sent to where its keys are, run. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "svc/mem/resp_call.h"
+#include "svc/mem/resp_watch.h"
+
+static bool check(struct vg_call *call);
+
+/* Run it where its keys are, timed if it may be slow. */
+static int run(struct vg_call *call)
+{
+	__u64 started_ns;
+	int result;
+
+	if (!call->alone && call->command->route != VG_ROUTE_HERE) {
+		result = vg_route_call(call);
+		if (result)
+			return result;
+	}
+	if (!vg_watch_wants_time(call)) {
+		result = call->command->run(call);
+		vg_watch_note(call, 0);
+		return result;
+	}
+	started_ns = vg_watch_now_ns();
+	result = call->command->run(call);
+	vg_watch_note(call, vg_watch_now_ns() - started_ns);
+	return result;
+}
+
+int vg_call_execute(struct vg_call *call)
+{
+	struct vg_out *out = call->out;
+	int result;
+
+	if (!check(call))
+		return 0;
+	result = run(call);
+	if (result == -EINPROGRESS)
+		return vg_pending_leave(call, out);
+	return result == VG_ROUTE_ANSWERED ? 0 : result;
+}
+
+int vg_call_run(struct vg_call *call)
+{
+	call->command = vg_command_find(call->arg[0].data, call->arg[0].length);
+	return vg_call_execute(call);
+}
+
+int vg_mem_resp_execute(struct vg_env *env, const __u8 *request, size_t length, int version, bool forwarded,
+			struct vg_out *out, vg_mem_resp_fn done, void *context)
+{
+	struct vg_resp_arg arg[VG_RESP_ARGS_INLINE];
+	struct vg_resp_parser parser = { 0 };
+	struct vg_resp_input input = { .data = (const char *)request, .length = length, .trusted = true, .arg = arg,
+				       .mem = env->mem };
+	struct vg_resp_result parsed;
+	int result = -EINVAL;
+
+	if (length && request[0] == '*' && vg_resp_parse(&parser, &input, &parsed) == VG_RESP_REQUEST &&
+	    parsed.taken == length && parsed.request.args) {
+		struct vg_call call = { .env = env, .out = out, .arg = parsed.request.arg, .args = parsed.request.args,
+					.version = version == 3 ? 3 : 2, .forwarded = forwarded,
+					.alone = vg_cluster_nodes(env->cluster) == 1,
+					.now_ms = vg_clock_unix_ms(env->clock), .raw = (const char *)request,
+					.raw_length = length, .done = done, .done_context = context };
+
+		result = vg_call_run(&call);
+	}
+	vg_resp_parser_reset(&parser, env->mem);
+	return result;
+}
+
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
+
+/* A quoted excerpt of an argument, at most `room` bytes of it, up to a zero byte as a C program shows it. */
+static int excerpt(const struct vg_resp_arg *arg, int room)
+{
+	size_t length = strnlen(arg->data, arg->length);
+
+	return length < (size_t)room ? (int)length : room;
+}
+
+static void unknown_command(struct vg_call *call)
+{
+	char args[192] = "";
+	int length = 0;
+
+	for (int i = 1; i < call->args && length < 128; i++)
+		length += snprintf(args + length, sizeof(args) - (size_t)length, "'%.*s' ",
+				   excerpt(&call->arg[i], 128 - length), call->arg[i].data);
+	vg_refuse(call->env, VG_REFUSAL_UNKNOWN_COMMAND);
+	vg_resp_error(call->out, "ERR unknown command '%.*s', with args beginning with: %s", excerpt(&call->arg[0], 128),
+		      call->arg[0].data, args);
+}
+
+static bool check_sub(struct vg_call *call)
+{
+	const struct vg_command *sub = vg_command_find_sub(call->command, call->arg[1].data, call->arg[1].length);
+
+	if (!sub) {
+		char name[32];
+		size_t i;
+
+		for (i = 0; call->command->name[i] && i < sizeof(name) - 1; i++)
+			name[i] = call->command->name[i] >= 'a' && call->command->name[i] <= 'z' ?
+					  (char)(call->command->name[i] - 'a' + 'A') : call->command->name[i];
+		name[i] = '\0';
+		vg_resp_error(call->out, "ERR unknown subcommand '%.*s'. Try %s HELP.", excerpt(&call->arg[1], 128),
+			      call->arg[1].data, name);
+		return false;
+	}
+	call->command = sub;
+	return true;
+}
+
+static bool is_authenticated(const struct vg_call *call)
+{
+	return !call->client || vg_client_session(call->client)->authenticated;
+}
+
+/* The order of the checks is Redis's: a client sees the same first error. */
+static bool check(struct vg_call *call)
+{
+	if (!call->command) {
+		unknown_command(call);
+		return false;
+	}
+	if (call->command->subs && call->args > 1 && !check_sub(call))
+		return false;
+	if (!vg_command_arity_fits(call->command, call->args)) {
+		vg_call_arity_error(call);
+		vg_watch_count(call->env, call->command)->rejected++;
+		return false;
+	}
+	if (!(call->command->flags & VG_CMD_NO_AUTH) && !is_authenticated(call)) {
+		vg_refuse(call->env, VG_REFUSAL_UNAUTHORIZED);
+		vg_resp_error(call->out, "NOAUTH Authentication required.");
+		return false;
+	}
+	if (call->command->flags & VG_CMD_SESSION && !call->client) {
+		vg_resp_error(call->out, "ERR '%s' needs a connection of its own", call->command->name);
+		return false;
+	}
+	return true;
+}
+
+/* ---- what handlers share ------------------------------------------------------------------------------------------- */
+
+bool vg_arg_is(const struct vg_resp_arg *arg, const char *word)
+{
+	return arg->length == strlen(word) && strncasecmp(arg->data, word, arg->length) == 0;
+}
+
+bool vg_call_integer(struct vg_call *call, int position, __s64 *ret_value)
+{
+	if (vg_resp_number(call->arg[position].data, call->arg[position].length, ret_value))
+		return true;
+	vg_resp_error(call->out, "ERR value is not an integer or out of range");
+	return false;
+}
+
+int vg_call_failure(struct vg_call *call, int error)
+{
+	switch (error) {
+	case -ENOMEM:
+		vg_refuse(call->env, VG_REFUSAL_NO_MEMORY);
+		vg_resp_error(call->out, "%s", VG_OOM_TEXT);
+		break;
+	case -EMSGSIZE:
+		vg_refuse(call->env, VG_REFUSAL_TOO_LONG);
+		vg_resp_error(call->out, "ERR key is longer than %d bytes, value than %d, or too many keys at once", VG_KEY_MAX,
+			      VG_VALUE_MAX);
+		break;
+	case -ELOOP:
+		vg_refuse(call->env, VG_REFUSAL_BUSY);
+		vg_resp_error(call->out, "ERR too many keys share one bucket of the index");
+		break;
+	default:
+		vg_resp_error(call->out, "ERR internal error: %s", strerrordesc_np(-error));
+		break;
+	}
+	return 0;
+}
+
+int vg_call_syntax_error(struct vg_call *call)
+{
+	vg_resp_error(call->out, "ERR syntax error");
+	return 0;
+}
+
+int vg_call_arity_error(struct vg_call *call)
+{
+	vg_resp_error(call->out, "ERR wrong number of arguments for '%s' command", call->command->name);
+	return 0;
+}
+
+int vg_call_help(struct vg_call *call, const char *title, const char *const *lines)
+{
+	char first[96];
+	int count = 0;
+
+	while (lines[count])
+		count++;
+	snprintf(first, sizeof(first), "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", title);
+	vg_resp_array(call->out, (__u64)count + 3);
+	vg_resp_simple(call->out, first);
+	for (int i = 0; i < count; i++)
+		vg_resp_simple(call->out, lines[i]);
+	vg_resp_simple(call->out, "HELP");
+	vg_resp_simple(call->out, "    Print this help.");
+	return 0;
+}
+
+void vg_call_value(struct vg_call *call, const void *buffer, struct vg_block *block, size_t offset, size_t length)
+{
+	if (!block) {
+		vg_resp_bulk(call->out, (const char *)buffer + offset, length);
+		return;
+	}
+	if (length == 0) {
+		vg_block_put(block);
+		vg_resp_bulk(call->out, "", 0);
+		return;
+	}
+	vg_resp_bulk_lend(call->out, (const char *)vg_block_data(block) + offset, length, vg_block_put, block);
+}
