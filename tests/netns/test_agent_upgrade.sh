@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Upgrades while pings that only XDP answers are under way: not one is lost, the data stays, and a failure changes nothing.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/netns/tap.sh
+
+B=${B:-build}
+AGENT=$B/virgo-agent
+FLOOD=$B/tests/netns/agent_flood
+UPGRADES=10
+
+[ "$(id -u)" = 0 ] || tap_skip_all 1 "needs root"
+for tool in bpftool ip jq; do
+	command -v $tool >/dev/null || tap_skip_all 1 "needs $tool"
+done
+
+ID=$$
+NODE=vgu$ID PEER=vgv$ID
+IF_NODE=vu$ID IF_PEER=vv$ID
+WORK=$(mktemp -d /tmp/virgo-upgrade.XXXXXX)
+BPFFS=$WORK/bpf
+ROOT=$BPFFS/node
+RUNNING=""
+
+# shellcheck disable=SC2317 # called by the trap
+cleanup() {
+	[ -z "$RUNNING" ] || kill "$RUNNING" 2>/dev/null
+	ip netns del "$NODE" 2>/dev/null
+	ip netns del "$PEER" 2>/dev/null
+	umount -l "$BPFFS" 2>/dev/null
+	rm -rf "$WORK"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+mkdir "$BPFFS" && mount -t bpf bpf "$BPFFS" || exit 1
+ip netns add "$NODE" && ip netns add "$PEER" || exit 1
+ip link add "$IF_NODE" netns "$NODE" type veth peer name "$IF_PEER" netns "$PEER" || exit 1
+ip -n "$NODE" addr add 10.78.0.1/24 dev "$IF_NODE"
+ip -n "$PEER" addr add 10.78.0.2/24 dev "$IF_PEER"
+ip -n "$NODE" link set "$IF_NODE" up
+ip -n "$PEER" link set "$IF_PEER" up
+
+agent() {
+	ip netns exec "$NODE" "$AGENT" "$@" --pin-root "$ROOT" >"$WORK/out" 2>"$WORK/err"
+	CODE=$?
+	[ $CODE = 0 ] || sed 's/^/# /' "$WORK/err"
+}
+status() { ip netns exec "$NODE" "$AGENT" status --json --pin-root "$ROOT" | jq -r "$1"; }
+programs() { status '[.programs[].id] | map(tostring) | join(" ")'; }
+attached() { status '[.attachments[].program_id] | sort | map(tostring) | join(" ")'; }
+counted() { status ".counters[] | select(.reason == \"$1\") | .packets"; }
+map_id() { bpftool -j map show pinned "$ROOT/v1/maps/$1" | jq .id; }
+
+tap_plan 17
+
+agent load
+tap_is "load" "$CODE" 0
+agent attach "$IF_NODE" --mode native
+tap_is "attach" "$CODE" 0
+# A veth delivers what XDP transmits only to a peer that runs XDP too.
+ip netns exec "$PEER" "$AGENT" attach "$IF_PEER" --role pass --pin-root "$ROOT" >/dev/null
+tap_is "attach the peer's pass program" $? 0
+tap_ok "a daemon's lease" "$FLOOD" lease "$ROOT/v1/maps" 600
+read -r sent lost < <(ip netns exec "$PEER" "$FLOOD" pings 10.78.0.1 1 8)
+tap_ok "XDP answers pings" [ "$sent" -gt 1000 ]
+tap_is "all of them" "$lost" 0
+
+before=$(programs)
+arena=$(map_id vg_arena)
+ip netns exec "$PEER" "$FLOOD" pings 10.78.0.1 4 16 >"$WORK/flood" &
+RUNNING=$!
+failures=0
+for ((i = 0; i < UPGRADES; i++)); do
+	agent upgrade
+	[ "$CODE" = 0 ] || failures=$((failures + 1))
+	sleep 0.1
+done
+tap_ok "the pings are still under way after $UPGRADES upgrades" kill -0 "$RUNNING"
+wait "$RUNNING"
+RUNNING=""
+read -r sent lost <"$WORK/flood"
+echo "# $sent pings"
+tap_is "all upgrades went well" $failures 0
+tap_is "not one packet was lost" "$lost" 0
+tap_ok "other programs are attached now" [ "$(programs)" != "$before" ]
+tap_is "those that are pinned" "$(attached)" "$(programs | tr ' ' '\n' | sort -n | tr '\n' ' ' | sed 's/ $//')"
+tap_is "the arena is the same one" "$(map_id vg_arena)" "$arena"
+tap_ok "the counters went on" [ "$(counted ping)" -ge "$sent" ]
+tap_is "nothing of the upgrade is left" "$(find "$ROOT" -name '*next*' | grep -c .)" 0
+
+# An upgrade that fails half-way: somebody has taken the program off the link behind the agent's back.
+before=$(programs)
+link=$(find "$ROOT/v1/links" -name 'native_*' | head -n 1)
+bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$BPFFS/foreign" type xdp 2>/dev/null
+"$FLOOD" update "$link" "$BPFFS/foreign"
+ip netns exec "$NODE" "$AGENT" upgrade --pin-root "$ROOT" >/dev/null 2>"$WORK/err"
+tap_is "an upgrade over a foreign program is refused" $? 6
+tap_is "and the pinned programs stay" "$(programs)" "$before"
+agent unload --force
+tap_is "unload" "$CODE" 0
+
+tap_end
