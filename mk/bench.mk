@@ -5,7 +5,7 @@ bench_object = $(patsubst %.c,$(B)/obj/%.o,$(1))
 BENCH_COMMON := $(call bench_object,bench/load/cpu.c bench/load/histogram.c bench/load/keys.c)
 BENCH_TWINS := $(patsubst bench/twin/%.c,$(B)/bench/%,$(sort $(wildcard bench/twin/*.c)))
 BENCH_XDP := $(addprefix $(B)/bench/,flood hold latency)
-BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP) $(B)/bench/store
+BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP) $(B)/bench/store $(B)/bench/paths
 
 $(B)/bench/load: $(call bench_object,bench/load/main.c bench/load/engine.c bench/load/proto.c) $(BENCH_COMMON)
 	$(call link,-luring -lm)
@@ -19,6 +19,9 @@ $(BENCH_XDP): $(B)/bench/%: $(B)/obj/bench/xdp/%.o $(B)/obj/bench/xdp/frame.o $(
 $(B)/bench/store: $(B)/obj/bench/micro/store.o $(BENCH_COMMON) $(call room_archives,pool base)
 	$(call link,-lpthread -lm)
 
+$(B)/bench/paths: $(call bench_object,bench/micro/paths.c bench/xdp/frame.c) $(BENCH_COMMON) $(call room_archives,pool base)
+	$(call link,-lbpf -lpthread -lm)
+
 $(B)/bench/traffic.skel.h: bench/xdp/traffic.bpf.c bench/xdp/traffic.h $(BPF_HEADERS) | deps
 	$(call say,SKEL,$@)
 	@mkdir -p $(@D)
@@ -27,7 +30,8 @@ $(B)/bench/traffic.skel.h: bench/xdp/traffic.bpf.c bench/xdp/traffic.h $(BPF_HEA
 	$(Q)$(BPFTOOL) gen skeleton $(@D)/traffic.bpf.o name traffic > $@
 
 $(call bench_object,$(wildcard bench/xdp/*.c bench/micro/*.c)): EXTRA_CFLAGS = -I$(B)/bench -I$(B)/skel
-$(call bench_object,bench/xdp/flood.c bench/xdp/hold.c): | $(B)/bench/traffic.skel.h
+$(call bench_object,bench/xdp/flood.c bench/xdp/hold.c bench/micro/paths.c): | $(B)/bench/traffic.skel.h
+$(call bench_object,bench/micro/paths.c): | $(B)/skel/xdp_ingress.skel.h
 
 .PHONY: bench bench-programs
 bench-programs: $(BENCH_PROGRAMS)
