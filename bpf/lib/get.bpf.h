@@ -128,7 +128,8 @@ static __always_inline int vg_handle_get(const struct vg_serve *serve)
 	}
 	if (!cell)
 		return VG_REASON_IN_HEAP;
-	if ((__u64)offset + length > slot_length)
+	/* Length 0 asks how long the allocation is: the daemon says so in the argument. */
+	if (!length || (__u64)offset + length > slot_length)
 		return VG_REASON_HANDLE_RANGE;
 	if (length > VG_XDP_VALUE_MAX)
 		return VG_REASON_TOO_LONG;
