@@ -38,11 +38,23 @@ void vg_mem_binary_reply(struct vg_session *session, const struct vg_wire_header
 	vg_mem_answer_release(answer);
 }
 
-static void refuse(struct vg_session *session, const struct vg_frame *frame, __u8 status, const char *text)
-{
-	struct vg_mem_answer answer = { .status = status, .text = text, .ident = VG_BE64TOH(frame->header.ident) };
+/* Why a frame is not executed. */
+struct refusal {
+	__u8 status;
+	bool silent; /* counted, not answered */
+	const char *text;
+};
 
-	vg_mem_binary_reply(session, &frame->header, &answer);
+static void refuse(struct vg_session *session, const struct vg_wire_header *header, const struct refusal *refusal)
+{
+	struct vg_mem_answer answer = {
+		.status = refusal->status,
+		.text = refusal->text,
+		.ident = VG_BE64TOH(header->ident),
+	};
+
+	if (!refusal->silent)
+		vg_mem_binary_reply(session, header, &answer);
 }
 
 /* ---- one frame ------------------------------------------------------------------------------------------------------ */
@@ -64,34 +76,29 @@ static __u64 body_max(const struct vg_env *env, __u8 opcode)
  * What can be said of a frame by its header and key, before its body is here: true when it may be executed. With a
  * cluster key nothing is done, and nothing is told but "unauthorized", without the right tag.
  */
-static bool admitted(struct vg_session *session, const struct vg_frame *frame)
+static bool admitted(struct vg_env *env, const struct vg_frame *frame, struct refusal *ret_refusal)
 {
-	struct vg_env *env = session->env;
 	const __u64 *key = vg_cluster_key(env->cluster);
 
+	*ret_refusal = (struct refusal){ 0 };
 	if (frame->header.flags & VG_HTOBE16(VG_FLAG_REPLY)) {
 		vg_refuse(env, VG_REFUSAL_MALFORMED); /* an answer to an answer would go on for ever */
-		return false;
-	}
-	if (key ? !vg_frame_tag_right(key, &frame->header, frame->key) : !vg_mem_open(env)) {
-		refuse(session, frame, VG_STATUS_UNAUTHORIZED,
-		       key ? NULL : "a node with a password answers binary requests under a cluster key only");
-		return false;
-	}
-	if (frame->verdict == VG_WIRE_BAD_OPCODE) {
-		refuse(session, frame, VG_STATUS_UNSUPPORTED, "unknown operation");
-		return false;
-	}
-	if (frame->verdict != VG_WIRE_OK) {
-		refuse(session, frame, VG_STATUS_BAD_REQUEST, "an unknown flag, or a reserved field that is not zero");
-		return false;
-	}
-	if (frame->body_length > body_max(env, frame->header.opcode)) {
+		ret_refusal->silent = true;
+	} else if (key ? !vg_frame_tag_right(key, &frame->header, frame->key) : !vg_mem_open(env)) {
+		ret_refusal->status = VG_STATUS_UNAUTHORIZED;
+		ret_refusal->text = key ? NULL : "a node with a password answers binary requests under a cluster key only";
+	} else if (frame->verdict == VG_WIRE_BAD_OPCODE) {
+		ret_refusal->status = VG_STATUS_UNSUPPORTED;
+		ret_refusal->text = "unknown operation";
+	} else if (frame->verdict != VG_WIRE_OK) {
+		ret_refusal->status = VG_STATUS_BAD_REQUEST;
+		ret_refusal->text = "an unknown flag, or a reserved field that is not zero";
+	} else if (frame->body_length > body_max(env, frame->header.opcode)) {
 		vg_refuse(env, VG_REFUSAL_TOO_LONG);
-		refuse(session, frame, VG_STATUS_BAD_REQUEST, "the body is too long for this operation");
-		return false;
+		ret_refusal->status = VG_STATUS_BAD_REQUEST;
+		ret_refusal->text = "the body is too long for this operation";
 	}
-	return true;
+	return !ret_refusal->silent && !ret_refusal->status;
 }
 
 static void execute(struct vg_session *session, const struct vg_frame *frame)
@@ -129,32 +136,66 @@ static void execute(struct vg_session *session, const struct vg_frame *frame)
 /* The stream cannot be read further: say why, and end it. */
 static void framing_lost(struct vg_session *session, const struct vg_frame *frame)
 {
-	struct vg_env *env = session->env;
+	struct refusal refusal = { .status = VG_STATUS_BAD_REQUEST, .text = "a length over its limit" };
 
-	session->finish = true;
 	if (frame->verdict == VG_WIRE_BAD_VERSION) {
-		vg_refuse(env, VG_REFUSAL_BAD_VERSION);
-		refuse(session, frame, VG_STATUS_UNSUPPORTED, "this node speaks version 1");
-	} else {
-		refuse(session, frame, VG_STATUS_BAD_REQUEST,
-		       frame->verdict == VG_WIRE_BAD_MAGIC ? "not a VIRGO header" : "a length over its limit");
+		vg_refuse(session->env, VG_REFUSAL_BAD_VERSION);
+		refusal = (struct refusal){ .status = VG_STATUS_UNSUPPORTED, .text = "this node speaks version 1" };
+	} else if (frame->verdict == VG_WIRE_BAD_MAGIC) {
+		refusal.text = "not a VIRGO header";
 	}
+	refuse(session, &frame->header, &refusal);
+	session->finish = true;
 }
 
 /* ---- the stream ------------------------------------------------------------------------------------------------------- */
 
-/* Bytes of a refused frame that are still to come; they are let go as they arrive. */
-static __u64 *bytes_to_skip(struct vg_session *session)
+/*
+ * A refused frame whose body is still to come: it is let go as it arrives, and answered when it has: a client need not
+ * expect an answer to what it has not sent yet. Lives in the session's state.
+ */
+struct skipping {
+	__u64 left; /* bytes to come; 0: no frame is being skipped */
+	__be64 client, sequence, ident;
+	__be16 partition;
+	__u8 opcode;
+	struct refusal refusal;
+};
+_Static_assert(sizeof(struct skipping) <= sizeof(((struct vg_session *)0)->state), "fits the session's state");
+
+static struct skipping *skipping(struct vg_session *session)
 {
-	return &session->state.words[0];
+	return (struct skipping *)session->state.words;
+}
+
+static void skip_begin(struct vg_session *session, const struct vg_frame *frame, const struct refusal *refusal)
+{
+	*skipping(session) = (struct skipping){
+		.left = frame->length,
+		.client = frame->header.client,
+		.sequence = frame->header.sequence,
+		.ident = frame->header.ident,
+		.partition = frame->header.partition,
+		.opcode = frame->header.opcode,
+		.refusal = *refusal,
+	};
 }
 
 static size_t skip(struct vg_session *session, size_t length)
 {
-	__u64 *left = bytes_to_skip(session);
-	size_t taken = *left < length ? (size_t)*left : length;
+	struct skipping *skip = skipping(session);
+	size_t taken = skip->left < length ? (size_t)skip->left : length;
+	const struct vg_wire_header header = {
+		.opcode = skip->opcode,
+		.client = skip->client,
+		.sequence = skip->sequence,
+		.partition = skip->partition,
+		.ident = skip->ident,
+	};
 
-	*left -= taken;
+	skip->left -= taken;
+	if (!skip->left)
+		refuse(session, &header, &skip->refusal);
 	return taken;
 }
 
@@ -188,9 +229,10 @@ static void prefetch(const struct vg_env *env, const __u8 *data, size_t length)
 /* Bytes taken from the front; 0: more are needed. */
 static size_t take(struct vg_session *session, const __u8 *data, size_t length)
 {
+	struct refusal refusal;
 	struct vg_frame frame;
 
-	if (*bytes_to_skip(session))
+	if (skipping(session)->left)
 		return skip(session, length);
 	switch (vg_frame_read(&frame, data, length)) {
 	case VG_FRAME_LOST:
@@ -200,15 +242,17 @@ static size_t take(struct vg_session *session, const __u8 *data, size_t length)
 		session->input_wanted = frame.length;
 		return 0;
 	case VG_FRAME_HEAD:
-		if (admitted(session, &frame)) {
+		if (admitted(session->env, &frame, &refusal)) {
 			session->input_wanted = frame.length;
 			return 0;
 		}
-		*bytes_to_skip(session) = frame.length;
+		skip_begin(session, &frame, &refusal);
 		return skip(session, length);
 	case VG_FRAME_WHOLE:
-		if (admitted(session, &frame))
+		if (admitted(session->env, &frame, &refusal))
 			execute(session, &frame);
+		else
+			refuse(session, &frame.header, &refusal);
 		break;
 	}
 	return frame.length;
