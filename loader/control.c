@@ -31,6 +31,7 @@ static int load_one(struct vg_pin_root *root, enum vg_object which, bool *ret_ad
 		return error;
 	fd = vg_pin_get(root, VG_PIN_PROGS, vg_object_types[which].program);
 	if (fd >= 0) {
+		error = vg_object_program_check(which, object, fd);
 		close(fd);
 		*ret_adopted = true;
 		goto out;
@@ -129,27 +130,41 @@ static int interface_find(const char *interface, __u32 *ret_ifindex)
 	return *ret_ifindex ? 0 : vg_explain(-ENODEV, "%s: no such interface in this network namespace", interface);
 }
 
-/* XDP and, for a node's own interface, the egress program: both or neither. */
-static int attach_one(struct vg_pin_root *root, const struct vg_options *options, const char *interface)
+/* What one command attached, for the way back. */
+struct made {
+	struct vg_attachment attachments[2 * VG_INTERFACES_MAX];
+	int count;
+};
+
+static void made_undo(const struct vg_pin_root *root, struct made *made)
+{
+	while (made->count > 0)
+		(void)vg_attachment_remove(root, &made->attachments[--made->count]);
+}
+
+/* XDP and, for a node's own interface, the egress program. */
+static int attach_one(struct vg_pin_root *root, const struct vg_options *options, const char *interface,
+		      struct made *made)
 {
 	enum vg_object which = options->pass_role ? VG_OBJECT_PASS : VG_OBJECT_INGRESS;
 	struct vg_attachment xdp, egress = {};
-	bool xdp_made, egress_made = false;
+	bool is_new;
 	__u32 ifindex;
 	int error;
 
 	error = interface_find(interface, &ifindex);
 	if (!error)
-		error = vg_attach_xdp(root, which, ifindex, options->mode, &xdp, &xdp_made);
+		error = vg_attach_xdp(root, which, ifindex, options->mode, &xdp, &is_new);
 	if (error)
 		return error;
+	if (is_new)
+		made->attachments[made->count++] = xdp;
 	if (!options->pass_role && options->egress != VG_EGRESS_NONE)
-		error = vg_attach_egress(root, ifindex, options->egress, &egress, &egress_made);
-	if (error) {
-		if (xdp_made)
-			(void)vg_attachment_remove(root, &xdp);
+		error = vg_attach_egress(root, ifindex, options->egress, &egress, &is_new);
+	if (error)
 		return error;
-	}
+	if (egress.program[0] && is_new)
+		made->attachments[made->count++] = egress;
 	printf("%s: %s %s%s%s%s\n", interface, vg_object_types[which].program, vg_hook_name(xdp.hook),
 	       egress.program[0] ? ", " : "", egress.program[0] ? egress.program : "",
 	       egress.program[0] ? (egress.hook == VG_HOOK_TCX ? " tcx" : " clsact") : "");
@@ -162,13 +177,16 @@ static int attach_one(struct vg_pin_root *root, const struct vg_options *options
 static int attach_locked(struct vg_pin_root *root, const struct vg_options *options)
 {
 	int error = vg_pin_present(root) ? 0 : vg_explain(-ENOENT, "nothing is loaded at %s: load first", root->path);
+	struct made made = {};
 
 	for (int i = 0; !error && i < options->interfaces_count; i++) {
-		error = attach_one(root, options, options->interfaces[i]);
-		if (error)
-			vg_pin_rollback(root);
-		else
-			vg_pin_commit(root);
+		error = attach_one(root, options, options->interfaces[i], &made);
+		if (!error)
+			vg_pin_commit(root); /* from here on it is made_undo's */
+	}
+	if (error) {
+		made_undo(root, &made);
+		vg_pin_rollback(root);
 	}
 	return error;
 }

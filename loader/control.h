@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The commands that change something. Each takes the lock, and either does all it was asked or leaves all as it was. */
+/*
+ * The commands that change something, under the lock. They do all they were asked or leave all as it was; detach and
+ * unload, which only take away, stop where they fail and can be repeated.
+ */
 #ifndef VG_LOADER_CONTROL_H
 #define VG_LOADER_CONTROL_H
 

@@ -2,6 +2,7 @@
 #include "objects.h"
 
 #include <assert.h>
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -106,6 +107,20 @@ int vg_object_pin_maps(struct vg_pin_root *root, struct bpf_object *object)
 			break;
 	}
 	return error;
+}
+
+int vg_object_program_check(enum vg_object which, const struct bpf_object *object, int pinned_fd)
+{
+	const char *name = vg_object_types[which].program;
+	const struct bpf_program *program = bpf_object__find_program_by_name(object, name);
+	struct bpf_prog_info info = {};
+	__u32 info_bytes = sizeof(info);
+
+	assert(program);
+	if (bpf_prog_get_info_by_fd(pinned_fd, &info, &info_bytes) || info.type != bpf_program__type(program) ||
+	    strcmp(info.name, name))
+		return vg_explain(-EEXIST, "what is pinned as %s is not that program", name);
+	return 0;
 }
 
 int vg_object_program_fd(enum vg_object which, const struct bpf_object *object)

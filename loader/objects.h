@@ -35,6 +35,9 @@ int vg_object_load(enum vg_object which, struct bpf_object *object);
 /* Pin the maps of a loaded object that are not pinned yet. */
 int vg_object_pin_maps(struct vg_pin_root *root, struct bpf_object *object);
 
+/* -EEXIST unless a pinned object is a program of the kind and name that the object has. */
+int vg_object_program_check(enum vg_object which, const struct bpf_object *object, int pinned_fd);
+
 /* The descriptor of the program to attach; the object's. */
 int vg_object_program_fd(enum vg_object which, const struct bpf_object *object);
 

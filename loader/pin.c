@@ -354,6 +354,20 @@ int vg_pin_list(const struct vg_pin_root *root, enum vg_pin_directory directory,
 	return list_path(path, ret_names, names_max);
 }
 
+int vg_pin_directory_identity(const struct vg_pin_root *root, enum vg_pin_directory directory, dev_t *ret_device,
+			      ino_t *ret_inode)
+{
+	char path[VG_PIN_PATH_BYTES];
+	struct stat identity;
+
+	directory_path(root, directory, &path);
+	if (stat(path, &identity))
+		return -errno;
+	*ret_device = identity.st_dev;
+	*ret_inode = identity.st_ino;
+	return 0;
+}
+
 int vg_pin_programs_exchange(const struct vg_pin_root *root)
 {
 	char now[VG_PIN_PATH_BYTES], next[VG_PIN_PATH_BYTES];

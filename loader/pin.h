@@ -75,6 +75,10 @@ int vg_pin_give(const struct vg_pin_root *root, enum vg_pin_directory directory,
 int vg_pin_list(const struct vg_pin_root *root, enum vg_pin_directory directory, char (*ret_names)[VG_PIN_NAME_BYTES],
 		int names_max);
 
+/* Which directory it is; the same path is another one after an unload and a load. */
+int vg_pin_directory_identity(const struct vg_pin_root *root, enum vg_pin_directory directory, dev_t *ret_device,
+			      ino_t *ret_inode);
+
 /* Let progs and progs_next change places, in one step; then remove a directory with all that is in it. */
 int vg_pin_programs_exchange(const struct vg_pin_root *root);
 int vg_pin_directory_remove(const struct vg_pin_root *root, enum vg_pin_directory directory);

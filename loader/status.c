@@ -23,11 +23,12 @@ static const char *const map_names[VG_MAPS_MAX] = {
 
 int vg_status_source_open(struct vg_status_source *source, const struct vg_pin_root *root)
 {
-	int error = 0;
+	int error;
 
 	source->root = root;
 	for (int map = 0; map < VG_MAPS_MAX; map++)
 		source->map_fds[map] = -1;
+	error = vg_pin_directory_identity(root, VG_PIN_MAPS, &source->device, &source->inode);
 	for (int map = 0; !error && map < VG_MAPS_MAX; map++) {
 		source->map_fds[map] = vg_pin_get(root, VG_PIN_MAPS, map_names[map]);
 		error = source->map_fds[map] < 0 ? source->map_fds[map] : 0;
@@ -141,8 +142,13 @@ int vg_status_read(const struct vg_status_source *source, struct vg_node_status 
 {
 	const int *fds = source->map_fds;
 	const __u32 key = 0;
+	dev_t device;
+	ino_t inode;
 	int error;
 
+	error = vg_pin_directory_identity(source->root, VG_PIN_MAPS, &device, &inode);
+	if (error || device != source->device || inode != source->inode)
+		return -ESTALE;
 	memset(ret_status, 0, sizeof(*ret_status));
 	ret_status->pin_root = source->root->path;
 	for (int which = 0; which < VG_OBJECT_MAX; which++)

@@ -26,6 +26,8 @@ enum vg_map {
 struct vg_status_source {
 	const struct vg_pin_root *root;
 	int map_fds[VG_MAPS_MAX];
+	dev_t device; /* of the directory of maps, to notice that the pins were replaced */
+	ino_t inode;
 };
 
 struct vg_program_status {
@@ -66,7 +68,7 @@ struct vg_node_status {
 int vg_status_source_open(struct vg_status_source *source, const struct vg_pin_root *root);
 void vg_status_source_close(struct vg_status_source *source);
 
-/* Any one thread at a time. */
+/* Any one thread at a time. -ESTALE: the maps are no longer those that are pinned. */
 int vg_status_read(const struct vg_status_source *source, struct vg_node_status *ret_status);
 
 /* Whether a daemon holds the node's arena now. */

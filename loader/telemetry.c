@@ -132,7 +132,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 		if (strcmp(url, pages[i].path))
 			continue;
 		if (vg_status_read(&telemetry->source, telemetry->status))
-			return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "the maps cannot be read\n");
+			return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+					   "the maps were unloaded; start the agent again\n");
 		return pages[i].answer(telemetry, connection);
 	}
 	return answer_text(connection, MHD_HTTP_NOT_FOUND, "/metrics, /status or /healthz\n");
@@ -196,6 +197,7 @@ static int serve(struct telemetry *telemetry)
 	vg_log(VG_LOG_INFO, "serving", "admin=%s pins=%s", telemetry->options->admin, telemetry->source.root->path);
 	wait_for_end(&signals);
 	MHD_stop_daemon(daemon);
+	vg_explain_forget(); /* what the HTTP thread met was answered there */
 	return 0;
 }
 

@@ -8,13 +8,14 @@
  *   agent_flood update LINK PROGRAM
  *       Let the pinned link run the pinned program, as somebody who does not know the agent might.
  *   agent_flood pings ADDRESS SECONDS WINDOW
- *       Keep WINDOW pings under way for SECONDS, wait for the last answers, and print "SENT LOST". Nothing is sent
+ *       Keep WINDOW pings under way for SECONDS or until SIGTERM, wait for the last answers, and print "SENT LOST". Nothing is sent
  *       twice, so a single packet that XDP did not answer shows.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,13 @@ static int lease(const char *maps, int seconds)
 
 /* ---- the client's part ------------------------------------------------------------------------------------------- */
 
+static volatile sig_atomic_t told_to_end;
+
+static void on_sigterm(int signal_number)
+{
+	told_to_end = signal_number;
+}
+
 static void ping_send(int fd, __u64 sequence)
 {
 	const struct vg_wire_header ping = {
@@ -129,12 +137,16 @@ static int pings(const char *address, int seconds, __u64 window)
 	__u64 end_ns = monotonic_ns() + (__u64)seconds * 1000000000, sent = 0, answered = 0;
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
 
+	signal(SIGTERM, on_sigterm);
 	expect(inet_pton(AF_INET, address, &node.sin_addr) == 1, address);
 	expect(!connect(fd, (struct sockaddr *)&node, sizeof(node)), "connect");
 	for (;;) {
-		while (sent - answered < window && monotonic_ns() < end_ns)
+		while (sent - answered < window && !told_to_end && monotonic_ns() < end_ns)
 			ping_send(fd, ++sent);
-		if (sent == answered || poll(&wait, 1, STRAGGLERS_MS) <= 0)
+		if (sent == answered)
+			break;
+		errno = 0;
+		if (poll(&wait, 1, STRAGGLERS_MS) <= 0 && errno != EINTR)
 			break;
 		answered += answers_take(fd);
 	}

@@ -9,7 +9,7 @@ B=${B:-build}
 PYTHON=/usr/bin/python3 # not one from PATH: another user must be able to run it
 [ -x $PYTHON ] || PYTHON=python3
 AGENT=$B/virgo-agent
-TESTS=83
+TESTS=87
 
 [ "$(id -u)" = 0 ] || tap_skip_all $TESTS "needs root"
 for tool in bpftool ip jq setpriv flock python3; do
@@ -137,6 +137,10 @@ agent attach "$IF_NODE" --mode generic
 tap_is "another mode than the one it has is refused" "$CODE" 6
 agent attach nosuch$ID
 tap_is "an interface that is not there" "$CODE" 3
+agent detach "$IF_NODE"
+agent attach "$IF_NODE" nosuch$ID
+tap_is "of several interfaces all are attached or none" "$CODE $(status '.attachments | length')" "3 0"
+agent attach "$IF_NODE"
 tap_is "status knows where it is attached" \
 	"$(status '.attachments[] | select(.program == "vg_xdp_ingress") | .interface + " " + .mode')" "$IF_NODE native"
 ip netns exec "$PEER" bash -c 'echo hello >/dev/udp/10.77.0.1/9'
@@ -176,6 +180,10 @@ rm "$BPFFS/foreign"
 # ---- who may do what
 agent load --daemon-user nobody
 tap_is "the maps are given to the daemon's user" "$CODE $(stat -c %U "$ROOT/v1/maps/vg_arena")" "0 nobody"
+chmod 700 "$BPFFS"
+agent load --daemon-user nobody
+tap_ok "a directory that keeps that user out is warned of" has "$ERR" "the daemon's user cannot pass $BPFFS (mode 700)"
+chmod 755 "$BPFFS"
 tap_is "the programs are not" "$(stat -c %U "$ROOT/v1/progs/vg_xdp_ingress")" root
 cat >"$WORK/open.py" <<'PY'
 import ctypes, mmap, platform, struct, sys
@@ -235,6 +243,18 @@ wait "$RUNNING"
 tap_is "SIGTERM ends it well" $? 0
 RUNNING=""
 tap_is "and the programs stay" "$(xdp_mode "$NODE" "$IF_NODE")" 1
+agent_in "$NODE" load --pin-root "$BPFFS/four"
+ip netns exec "$NODE" "$AGENT" run --pin-root "$BPFFS/four" --admin 127.0.0.1:9464 2>>"$WORK/run.log" >/dev/null &
+RUNNING=$!
+for ((tries = 0; tries < 100; tries++)); do
+	[ -z "$(get /healthz)" ] || break
+	sleep 0.05
+done
+agent_in "$NODE" unload --pin-root "$BPFFS/four"
+tap_ok "maps that were unloaded are not reported" has "$(get /metrics)" "503"
+kill "$RUNNING"
+wait "$RUNNING"
+RUNNING=""
 agent run --admin 0.0.0.0:9464
 tap_is "beyond loopback is refused" "$CODE" 2
 
@@ -263,6 +283,12 @@ agent load
 tap_is "a pinned map of another size is refused" "$CODE" 7
 rm "$ROOT/v1/maps/vg_config"
 rmdir "$ROOT/v1/maps" "$ROOT/v1"
+mkdir -p "$ROOT/v1/progs"
+bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$ROOT/v1/progs/vg_xdp_ingress" type xdp 2>/dev/null
+agent load
+tap_is "another program in the ingress program's place is refused" "$CODE" 6
+rm "$ROOT/v1/progs/vg_xdp_ingress"
+rmdir "$ROOT/v1/progs" "$ROOT/v1"
 mkdir "$ROOT/v2"
 agent load
 tap_is "pins of another layout are refused" "$CODE" 7

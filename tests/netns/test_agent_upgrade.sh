@@ -53,7 +53,7 @@ attached() { status '[.attachments[].program_id] | sort | map(tostring) | join("
 counted() { status ".counters[] | select(.reason == \"$1\") | .packets"; }
 map_id() { bpftool -j map show pinned "$ROOT/v1/maps/$1" | jq .id; }
 
-tap_plan 17
+tap_plan 20
 
 agent load
 tap_is "load" "$CODE" 0
@@ -69,7 +69,7 @@ tap_is "all of them" "$lost" 0
 
 before=$(programs)
 arena=$(map_id vg_arena)
-ip netns exec "$PEER" "$FLOOD" pings 10.78.0.1 4 16 >"$WORK/flood" &
+ip netns exec "$PEER" "$FLOOD" pings 10.78.0.1 120 16 >"$WORK/flood" &
 RUNNING=$!
 failures=0
 for ((i = 0; i < UPGRADES; i++)); do
@@ -77,7 +77,7 @@ for ((i = 0; i < UPGRADES; i++)); do
 	[ "$CODE" = 0 ] || failures=$((failures + 1))
 	sleep 0.1
 done
-tap_ok "the pings are still under way after $UPGRADES upgrades" kill -0 "$RUNNING"
+tap_ok "the pings are still under way after $UPGRADES upgrades" kill -TERM "$RUNNING"
 wait "$RUNNING"
 RUNNING=""
 read -r sent lost <"$WORK/flood"
@@ -98,6 +98,21 @@ bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$BPFFS/foreign" type xdp 2>/dev/null
 ip netns exec "$NODE" "$AGENT" upgrade --pin-root "$ROOT" >/dev/null 2>"$WORK/err"
 tap_is "an upgrade over a foreign program is refused" $? 6
 tap_is "and the pinned programs stay" "$(programs)" "$before"
+tap_is "what was switched already is switched back" \
+	"$(status '.attachments[] | select(.mode == "tcx") | .program_id')" \
+	"$(status '.programs[] | select(.name == "vg_tc_egress") | .id')"
+"$FLOOD" update "$link" "$ROOT/v1/progs/vg_xdp_ingress"
+
+# What an agent that was killed in the middle of an upgrade leaves: new programs in progs_next, one of them attached.
+mkdir "$ROOT/v1/progs_next"
+interrupted=$ROOT/v1/progs_next/vg_xdp_pass
+bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$interrupted" type xdp 2>/dev/null
+peer_link=$(find "$ROOT/v1/links" -name 'native_*' | grep -v "^$link$")
+"$FLOOD" update "$peer_link" "$interrupted"
+agent upgrade
+tap_is "an upgrade after an interrupted one" "$CODE" 0
+tap_is "ends with the pinned programs attached" "$(attached)" \
+	"$(programs | tr ' ' '\n' | sort -n | tr '\n' ' ' | sed 's/ $//')"
 agent unload --force
 tap_is "unload" "$CODE" 0
 
