@@ -138,6 +138,22 @@ static void list_one(void *context, const struct vg_session *session)
 	vg_out_append(&listing->lines, line, length);
 }
 
+/* All clients here are normal; the other types that Redis knows have none. False: an error was answered. */
+static bool read_type(struct vg_call *call, const struct vg_resp_arg *type, bool *ret_none)
+{
+	static const char *const types[] = { "normal", "master", "replica", "slave", "pubsub" };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (vg_arg_is(type, types[i])) {
+			*ret_none = i != 0;
+			return true;
+		}
+	}
+	vg_resp_error(call->out, "ERR Unknown client type '%.*s'", (int)(type->length < 128 ? type->length : 128),
+		      type->data);
+	return false;
+}
+
 /* The whole output as one string of RESP. */
 static void answer_lines(struct vg_call *call, struct vg_out *lines)
 {
@@ -155,17 +171,8 @@ int vg_cmd_client_list(struct vg_call *call)
 	struct listing listing = { .call = call };
 
 	if (call->args == 4 && vg_arg_is(&call->arg[2], "type")) {
-		static const char *const types[] = { "normal", "master", "replica", "slave", "pubsub" };
-		size_t i;
-
-		for (i = 0; i < sizeof(types) / sizeof(types[0]) && !vg_arg_is(&call->arg[3], types[i]); i++)
-			;
-		if (i == sizeof(types) / sizeof(types[0])) {
-			vg_resp_error(call->out, "ERR Unknown client type '%.*s'", (int)(call->arg[3].length & 0x7f),
-				      call->arg[3].data);
+		if (!read_type(call, &call->arg[3], &listing.none))
 			return 0;
-		}
-		listing.none = i != 0;
 	} else if (call->args > 3 && vg_arg_is(&call->arg[2], "id")) {
 		__s64 id;
 
@@ -239,7 +246,8 @@ static bool read_kill(struct vg_call *call, struct kill *kill)
 		} else if (vg_arg_is(option, "user")) {
 			kill->user = value;
 		} else if (vg_arg_is(option, "type")) {
-			kill->none = !vg_arg_is(value, "normal");
+			if (!read_type(call, value, &kill->none))
+				return false;
 		} else if (vg_arg_is(option, "skipme") && (vg_arg_is(value, "yes") || vg_arg_is(value, "no"))) {
 			kill->skip_me = vg_arg_is(value, "yes");
 		} else {

@@ -101,10 +101,10 @@ static void key_specifications(struct vg_call *call, const struct vg_command *co
 	const char *second = strchr(command->key_flags, ';');
 
 	if (!command->first) {
-		vg_resp_array(call->out, 0);
+		vg_resp_set(call->out, call->version, 0);
 		return;
 	}
-	vg_resp_array(call->out, second ? 2 : 1);
+	vg_resp_set(call->out, call->version, second ? 2 : 1);
 	key_specification(call, command, command->first, command->key_flags, command->last < 0 ? command->last : 0);
 	if (second)
 		key_specification(call, command, command->first + 1, second + 1, 0);
@@ -131,11 +131,11 @@ static void describe(struct vg_call *call, const struct vg_command *command)
 	vg_resp_integer(call->out, command->last);
 	vg_resp_integer(call->out, command->step);
 	bit_names(call, categories_of(command), category_texts, VG_ACL_BIT_MAX);
-	vg_resp_array(call->out, (__u64)count_words(command->tips, '\0'));
+	vg_resp_set(call->out, call->version, (__u64)count_words(command->tips, '\0'));
 	for (const char *at = command->tips; (length = next_word(&at, '\0')) > 0; at += length)
 		vg_resp_bulk(call->out, at, length);
 	key_specifications(call, command);
-	vg_resp_array(call->out, (__u64)count_subs(command));
+	vg_resp_set(call->out, call->version, (__u64)count_subs(command));
 	for (int i = 0; i < count_subs(command); i++)
 		describe(call, &command->subs[i]);
 }
@@ -177,7 +177,7 @@ int vg_cmd_command_info(struct vg_call *call)
 		if (command)
 			describe(call, command);
 		else
-			vg_resp_null_array(call->out, call->version);
+			vg_resp_null(call->out, call->version);
 	}
 	return 0;
 }
@@ -248,7 +248,10 @@ int vg_cmd_command_list(struct vg_call *call)
 	}
 	for (int i = 0; i < vg_commands_count; i++)
 		count += !kind || is_listed(&vg_commands[i], kind, value);
-	vg_resp_set(call->out, call->version, count);
+	if (kind)
+		vg_resp_array(call->out, count);
+	else
+		vg_resp_set(call->out, call->version, count);
 	for (int i = 0; i < vg_commands_count; i++)
 		if (!kind || is_listed(&vg_commands[i], kind, value))
 			vg_resp_bulk_text(call->out, vg_commands[i].name);

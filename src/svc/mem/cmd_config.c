@@ -74,12 +74,13 @@ static const struct parameter parameters[] = {
 };
 #define PARAMETERS ((int)(sizeof(parameters) / sizeof(parameters[0])))
 
-static bool is_asked_for(const struct vg_call *call, const struct parameter *parameter)
+/* The argument that asks for the parameter, by name or pattern; NULL: none does. */
+static const struct vg_resp_arg *asked_by(const struct vg_call *call, const struct parameter *parameter)
 {
 	for (int i = 2; i < call->args; i++)
 		if (vg_glob_match(call->arg[i].data, call->arg[i].length, parameter->name, strlen(parameter->name), true))
-			return true;
-	return false;
+			return &call->arg[i];
+	return NULL;
 }
 
 int vg_cmd_config_get(struct vg_call *call)
@@ -87,13 +88,14 @@ int vg_cmd_config_get(struct vg_call *call)
 	__u64 count = 0;
 
 	for (int i = 0; i < PARAMETERS; i++)
-		count += is_asked_for(call, &parameters[i]);
+		count += asked_by(call, &parameters[i]) != NULL;
 	vg_resp_map(call->out, call->version, count);
 	for (int i = 0; i < PARAMETERS; i++) {
 		const struct parameter *parameter = &parameters[i];
+		const struct vg_resp_arg *by = asked_by(call, parameter);
 		char value[VALUE_BYTES];
 
-		if (!is_asked_for(call, parameter))
+		if (!by)
 			continue;
 		if (parameter->fixed)
 			snprintf(value, sizeof(value), "%s", parameter->fixed);
@@ -102,7 +104,9 @@ int vg_cmd_config_get(struct vg_call *call)
 				 (long long)__atomic_load_n(parameter->number, __ATOMIC_RELAXED));
 		else
 			parameter->read(call->env, value);
-		vg_resp_bulk_text(call->out, parameter->name);
+		/* Who asks by name gets the name as it was written. */
+		vg_resp_bulk(call->out, vg_arg_is(by, parameter->name) ? by->data : parameter->name,
+			     strlen(parameter->name));
 		vg_resp_bulk_text(call->out, value);
 	}
 	return 0;
@@ -154,10 +158,8 @@ static bool check_settings(struct vg_call *call)
 
 int vg_cmd_config_set(struct vg_call *call)
 {
-	if (call->args % 2) {
-		vg_resp_error(call->out, "ERR wrong number of arguments for 'config|set' command");
-		return 0;
-	}
+	if (call->args % 2)
+		return vg_call_syntax_error(call);
 	if (!check_settings(call))
 		return 0;
 	for (int i = 2; i < call->args; i += 2) {

@@ -14,16 +14,14 @@ static int expire_error(struct vg_call *call)
 bool vg_deadline_option(const struct vg_call *call, int *at, struct vg_deadline *deadline)
 {
 	const struct vg_resp_arg *arg = &call->arg[*at];
+	bool seconds = vg_arg_is(arg, "ex") || vg_arg_is(arg, "exat"), absolute = arg->length == 4;
 
-	if (deadline->given || *at + 1 >= call->args)
+	if (*at + 1 >= call->args || (!seconds && !vg_arg_is(arg, "px") && !vg_arg_is(arg, "pxat")))
 		return false;
-	if (vg_arg_is(arg, "ex") || vg_arg_is(arg, "exat"))
-		deadline->seconds = true;
-	else if (!vg_arg_is(arg, "px") && !vg_arg_is(arg, "pxat"))
+	/* The same option twice is no error for Redis: the last one counts. Two that differ are. */
+	if (deadline->given && (deadline->seconds != seconds || deadline->absolute != absolute))
 		return false;
-	deadline->absolute = arg->length == 4;
-	deadline->given = true;
-	deadline->position = ++*at;
+	*deadline = (struct vg_deadline){ .given = true, .absolute = absolute, .seconds = seconds, .position = ++*at };
 	return true;
 }
 

@@ -84,10 +84,10 @@ int vg_cmd_decrby(struct vg_call *call)
 
 #define FLOAT_TEXT_BYTES 5120 /* the largest long double has 4933 digits before the point, and 17 behind it */
 
-/* As Redis reads a float: the whole text, no blank in front, not NaN; at most 255 bytes. */
+/* As Redis reads a float: the whole text, no blank in front, not NaN. */
 static bool read_float(const char *data, size_t length, long double *ret_value)
 {
-	char text[256], *end;
+	char text[FLOAT_TEXT_BYTES], *end;
 
 	if (length == 0 || length >= sizeof(text) || data[0] == ' ' || (data[0] >= '\t' && data[0] <= '\r'))
 		return false;

@@ -16,7 +16,7 @@ _Static_assert(VG_NODES_MAX <= 1 << 10, "a cursor has room for the node");
 
 struct collect {
 	struct vg_out keys;
-	__u64 count;
+	__u64 count, seen; /* taken, and looked at */
 	const struct vg_resp_arg *pattern; /* NULL: all */
 };
 
@@ -24,6 +24,7 @@ static void collect_key(void *context, const void *key, size_t length)
 {
 	struct collect *collect = context;
 
+	collect->seen++;
 	if (collect->pattern && !vg_glob_match(collect->pattern->data, collect->pattern->length, key, length, false))
 		return;
 	vg_resp_bulk(&collect->keys, key, length);
@@ -90,20 +91,37 @@ static bool read_scan_options(struct vg_call *call, struct scan_options *options
 	return true;
 }
 
-/* A cursor is any unsigned number in decimal, as Redis reads it. */
+/* A cursor is what strtoul() takes, as for Redis: nothing is 0, and a sign turns it round. */
 static bool read_cursor(const struct vg_resp_arg *arg, __u64 *ret_cursor)
 {
+	bool sign = arg->length && (arg->data[0] == '-' || arg->data[0] == '+');
 	__u64 cursor = 0;
 
-	if (arg->length == 0 || arg->length > 19)
-		return false;
-	for (size_t i = 0; i < arg->length; i++) {
-		if (arg->data[i] < '0' || arg->data[i] > '9')
+	for (size_t i = sign; i < arg->length; i++) {
+		__u64 digit = (__u64)(arg->data[i] - '0');
+
+		if (digit > 9 || __builtin_mul_overflow(cursor, 10ULL, &cursor) ||
+		    __builtin_add_overflow(cursor, digit, &cursor))
 			return false;
-		cursor = cursor * 10 + (__u64)(arg->data[i] - '0');
 	}
-	*ret_cursor = cursor;
+	if (sign && arg->length == 1)
+		return false;
+	*ret_cursor = sign && arg->data[0] == '-' ? -cursor : cursor;
 	return true;
+}
+
+#define SCAN_STEPS_MAX 32
+
+/* Walk until about as many keys were seen as asked for; in an index with few keys that takes several steps. */
+static __u64 walk(struct vg_call *call, __u64 cursor, __u32 count, struct collect *collect)
+{
+	for (int i = 0; i < SCAN_STEPS_MAX; i++) {
+		cursor = vg_store_scan(call->env->store, cursor, count, call->now_ms, collect_key, collect);
+		if (!cursor || collect->seen >= count)
+			break;
+	}
+	assert(cursor <= CURSOR_MASK);
+	return cursor;
 }
 
 static void answer_scan(struct vg_call *call, __u64 cursor, struct collect *collect)
@@ -127,7 +145,7 @@ int vg_cmd_scan(struct vg_call *call)
 	}
 	if (!read_scan_options(call, &options))
 		return 0;
-	node = (__u16)(cursor >> CURSOR_NODE_SHIFT & 0x7ff);
+	node = (__u16)(cursor >> CURSOR_NODE_SHIFT);
 	vg_out_init(&collect.keys, call->env->chunks);
 	if (node >= nodes) { /* a cursor that never was: nothing is behind it */
 		answer_scan(call, 0, &collect);
@@ -138,9 +156,7 @@ int vg_cmd_scan(struct vg_call *call)
 	if (options.count > UINT32_MAX)
 		options.count = UINT32_MAX;
 	collect.pattern = options.pattern;
-	cursor = vg_store_scan(call->env->store, cursor & CURSOR_MASK, (__u32)options.count, call->now_ms, collect_key,
-			       &collect);
-	assert(cursor <= CURSOR_MASK);
+	cursor = walk(call, cursor & CURSOR_MASK, (__u32)options.count, &collect);
 	if (cursor)
 		cursor |= (__u64)node << CURSOR_NODE_SHIFT;
 	else if (node + 1 < nodes)

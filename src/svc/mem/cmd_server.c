@@ -98,8 +98,11 @@ int vg_cmd_slowlog_get(struct vg_call *call)
 	struct slow_answer answer = { 0 };
 	__s64 count = 10;
 
-	if (call->args > 3)
-		return vg_call_arity_error(call);
+	if (call->args > 3) {
+		vg_resp_error(call->out, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try SLOWLOG HELP.",
+			      (int)call->arg[1].length, call->arg[1].data);
+		return 0;
+	}
 	if (call->args == 3 && (!vg_resp_number(call->arg[2].data, call->arg[2].length, &count) || count < -1)) {
 		vg_resp_error(call->out, "ERR count should be greater than or equal to -1");
 		return 0;
