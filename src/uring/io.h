@@ -53,7 +53,10 @@ typedef void (*vg_io_fn)(void *owner, const struct vg_io_event *event);
 int vg_io_new(struct vg_io **ret_io, const struct vg_io_config *config);
 void vg_io_free(struct vg_io *io); /* cancels what is in flight, without completions; accepts NULL */
 
-/* Accept connections until cancelled; result: a new descriptor (close-on-exec), the callee's. */
+/*
+ * Accept connections until cancelled; result: a new descriptor (close-on-exec), the callee's. A negative result with
+ * `more` is news, no end: when descriptors run out (-EMFILE, -ENFILE, …) vg_io tries again by itself after a while.
+ */
 int vg_io_accept(struct vg_io *io, int fd, vg_io_fn fn, void *owner, vg_io_op *ret_op);
 /*
  * Receive until cancelled, each completion with one filled buffer; result 0 with data NULL: the peer has closed.

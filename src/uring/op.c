@@ -7,6 +7,8 @@
 
 #include "uring/ring.h"
 
+#define ACCEPT_REST_NS 20000000
+
 /* ---- completions --------------------------------------------------------------------------------------------------- */
 
 static struct vg_bufs *bufs_of(struct vg_io *io, const struct vg_op *op)
@@ -52,6 +54,27 @@ static void deliver(struct vg_io *io, enum vg_op_kind kind, vg_io_fn fn, void *o
 }
 
 /*
+ * Without descriptors or memory an accept fails at once, again and again: it rests for a while, on a timer that has its
+ * name, and whoever waits to be accepted waits in the kernel's queue.
+ */
+static bool rests(struct vg_io *io, struct vg_op *op, int result)
+{
+	struct io_uring_sqe *sqe;
+
+	if (op->kind != VG_OP_ACCEPT || !op->fn || op->stop || op->resting ||
+	    (result != -EMFILE && result != -ENFILE && result != -ENOBUFS && result != -ENOMEM))
+		return false;
+	sqe = vg_ring_sqe(io);
+	if (!sqe)
+		return false;
+	io->extra[op - io->op].delay = (struct __kernel_timespec){ .tv_nsec = ACCEPT_REST_NS };
+	io_uring_prep_timeout(sqe, &io->extra[op - io->op].delay, 0, 0);
+	io_uring_sqe_set_data64(sqe, vg_op_name(io, op));
+	op->resting = true;
+	return true;
+}
+
+/*
  * A multishot operation that the kernel ended for its own reasons: no buffers, a full completion queue, an empty
  * datagram. Those go on without their owner; an error or the end of a stream is the owner's business.
  */
@@ -61,7 +84,7 @@ static bool goes_on(const struct vg_op *op, int result)
 		return false;
 	switch (op->kind) {
 	case VG_OP_ACCEPT:
-		return result >= 0;
+		return result >= 0 || result == -ECONNABORTED;
 	case VG_OP_RECV:
 		return result > 0 || result == -ENOBUFS;
 	case VG_OP_RECVMSG:
@@ -92,7 +115,14 @@ void vg_op_on_completion(struct vg_io *io, const struct io_uring_cqe *cqe)
 		vg_wake_on_completion(io, op);
 		return;
 	}
-	if (!more && goes_on(op, cqe->res)) {
+	if (op->resting && fn && !op->stop) {
+		op->resting = false;
+		vg_op_rearm_later(io, op);
+		return;
+	}
+	if (!more && rests(io, op, cqe->res)) {
+		more = true;
+	} else if (!more && goes_on(op, cqe->res)) {
 		vg_op_rearm_later(io, op);
 		more = true;
 		if (cqe->res == -ENOBUFS) {
@@ -128,6 +158,7 @@ struct vg_op *vg_op_get(struct vg_io *io, enum vg_op_kind kind, int fd, vg_io_fn
 	op->owner = owner;
 	op->rearm = false;
 	op->stop = false;
+	op->resting = false;
 	op->copy = 0;
 	op->next = 0;
 	return op;

@@ -39,6 +39,7 @@ struct vg_op {
 	__u8 kind;		/* enum vg_op_kind */
 	bool rearm;		/* not in the kernel: in the list of receives that wait for buffers */
 	bool stop;		/* ends instead of being re-armed */
+	bool resting;		/* VG_OP_ACCEPT: a timer in the kernel's hands, descriptors had run out */
 	__u32 next;		/* free list, re-arm list: slot + 1, 0 ends it */
 	__u32 copy;		/* VG_OP_SENDTO: which datagram copy it holds */
 } __attribute__((aligned(64)));

@@ -41,9 +41,9 @@ __u32 vg_sim_sockets_open(void);
 __u32 vg_sim_operations_open(const struct vg_io *io);
 __u32 vg_sim_buffers_out(const struct vg_io *io);
 
-/* Sockets to give to a vg_io. */
-int vg_sim_listen(const struct sockaddr *address, socklen_t length);   /* -EADDRINUSE */
-int vg_sim_datagram(const struct sockaddr *address, socklen_t length); /* -EADDRINUSE */
+/* Sockets to give to a vg_io; several may share an address. vg_listen_tcp and vg_listen_udp make such sockets too. */
+int vg_sim_listen(const struct sockaddr *address, socklen_t length);
+int vg_sim_datagram(const struct sockaddr *address, socklen_t length);
 
 /* The far side of a stream. -ECONNREFUSED when nobody listens there. */
 int vg_sim_connect(const struct sockaddr *address, socklen_t length);

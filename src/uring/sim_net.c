@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/prng.h"
+#include "uring/listen.h"
 
 #define FD_FIRST (1 << 28)
 #define SOCKETS_MAX 65536
@@ -186,9 +187,11 @@ static bool same_address(const struct sockaddr_storage *one, const struct sockad
 	       !memcmp(&v6->sin6_addr, &other_v6->sin6_addr, sizeof(v6->sin6_addr));
 }
 
+/* Several workers may listen on one address; the kernel spreads by a hash, this by chance. */
 struct sim_socket *vg_sim_socket_find(enum sim_kind kind, const struct sockaddr *address, socklen_t length)
 {
-	__u32 index, seen = 0;
+	struct sim_socket *found = NULL;
+	__u32 index, seen = 0, matches = 0;
 
 	for (index = 0; index < SOCKETS_MAX && seen < world.open; index++) {
 		struct sim_socket *socket = world.socket[index];
@@ -196,10 +199,12 @@ struct sim_socket *vg_sim_socket_find(enum sim_kind kind, const struct sockaddr 
 		if (!socket)
 			continue;
 		seen++;
-		if (socket->kind == kind && socket->address_length && same_address(&socket->address, address))
-			return socket;
+		if (socket->kind != kind || !socket->address_length || !same_address(&socket->address, address))
+			continue;
+		if (!matches++ || !vg_sim_random(matches))
+			found = socket;
 	}
-	return NULL;
+	return found;
 }
 
 static int bound(enum sim_kind kind, const struct sockaddr *address, socklen_t length)
@@ -207,12 +212,29 @@ static int bound(enum sim_kind kind, const struct sockaddr *address, socklen_t l
 	struct sim_socket *socket;
 
 	assert(length <= sizeof(socket->address));
-	if (vg_sim_socket_find(kind, address, length))
-		return -EADDRINUSE;
 	socket = vg_sim_socket_new(kind);
 	memcpy(&socket->address, address, length);
 	socket->address_length = length;
 	return socket->fd;
+}
+
+static int bound_to_text(enum sim_kind kind, const char *text)
+{
+	struct sockaddr_storage address;
+	socklen_t length;
+	int error = vg_address_parse(text, &address, &length);
+
+	return error ? error : bound(kind, (struct sockaddr *)&address, length);
+}
+
+int vg_listen_tcp(const char *address)
+{
+	return bound_to_text(SIM_LISTEN, address);
+}
+
+int vg_listen_udp(const char *address)
+{
+	return bound_to_text(SIM_DATAGRAM, address);
 }
 
 int vg_sim_listen(const struct sockaddr *address, socklen_t length)

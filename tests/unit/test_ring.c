@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "uring/io.h"
@@ -203,6 +204,38 @@ static void test_ring_many_connections_share_few_buffers(void **state)
 	assert_int_equal(vg_io_stats(server.io)->stale, 0);
 	for (index = 0; index < CLIENTS; index++)
 		assert_int_equal(fcntl(server.fd[index], F_GETFD), -1);
+}
+
+/* Out of descriptors: the accept rests instead of spinning, and goes on when there are some again. */
+static void test_ring_accept_outlives_lack_of_descriptors(void **state)
+{
+	struct server server = { .io = *state };
+	int listening = vg_listen_tcp("127.0.0.1:0"), client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), rounds;
+	struct heard heard = { .io = *state }, rest = { .io = *state };
+	struct sockaddr_in address = loopback(bound_port(listening));
+	struct rlimit before, none;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = client + 1;
+	assert_int_equal(vg_io_accept(*state, listening, on_event, &heard, &server.accept_op), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+	for (rounds = 0; rounds < 3; rounds++) {
+		rest.events = 0;
+		assert_int_equal(vg_io_timeout(*state, 30000000, on_event, &rest, NULL), 0);
+		turn_until(*state, rest.events);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(heard.last_result, -EMFILE);
+	assert_int_equal(heard.ends, 0);
+	assert_in_range(heard.events, 1, 10); /* a spinning accept would have had thousands */
+	turn_until(*state, heard.last_result >= 0);
+	vg_io_close(*state, heard.last_result);
+	vg_io_cancel(*state, server.accept_op);
+	vg_io_close(*state, listening);
+	assert_true(vg_io_run(*state, false) >= 0);
+	close(client);
 }
 
 static void test_ring_large_send_completes_short_and_goes_on(void **state)
@@ -495,6 +528,7 @@ int main(void)
 #define real(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		real(test_ring_many_connections_share_few_buffers),
+		real(test_ring_accept_outlives_lack_of_descriptors),
 		real(test_ring_large_send_completes_short_and_goes_on),
 		real(test_ring_cancelled_receive_is_silent_and_stopped_one_hears_the_rest),
 		real(test_ring_stopped_send_ends),
