@@ -55,21 +55,29 @@ def of_xdp(results):
 
     def busy(name):
         share = statistics.median(column(results[name], "server_cpu_share"))
-        return f"server's processor {share:.0%} busy" + ("" if share > 0.9 else ": the loader is the limit")
+        return f"server's processor {share:.0%} busy" + ("" if share > 0.9 else ": the sender is the limit")
+
+    def work(name, limit, field="server_cpu_ns"):
+        """The same ratio by processor time an answer: does not mind who else uses the machine."""
+        ratios = [a / b for a, b in zip(column(results[limit], field), column(results[name], field))]
+        return f"by processor time {statistics.median(ratios):.2f}"
+
+    def one_core(name):
+        return "sender and receiver included; " + work(name, "echo one core", "loader_cpu_ns")
 
     return [
         Bar("XDP GET / XDP_TX echo, rate, uniform over 1 M keys, server on its own core", 0.70, True,
-            rates("xdp uniform"), rates("echo"), f"{busy('xdp uniform')}; echo: {busy('echo')}"),
+            rates("xdp uniform"), rates("echo"), f"{work('xdp uniform', 'echo')}; {busy('xdp uniform')}; echo: {busy('echo')}"),
         Bar("XDP GET / XDP_TX echo, rate, hot set of 1 K keys, server on its own core", 0.88, True,
-            rates("xdp hot"), rates("echo"), busy("xdp hot")),
+            rates("xdp hot"), rates("echo"), f"{work('xdp hot', 'echo')}; {busy('xdp hot')}"),
         Bar("XDP GET / XDP_TX echo, whole round trip on one core, uniform", 0.70, True,
-            rates("xdp uniform one core"), rates("echo one core"), "sender and receiver included"),
+            rates("xdp uniform one core"), rates("echo one core"), one_core("xdp uniform one core")),
         Bar("XDP GET / XDP_TX echo, whole round trip on one core, hot set", 0.88, True,
-            rates("xdp hot one core"), rates("echo one core"), "sender and receiver included"),
+            rates("xdp hot one core"), rates("echo one core"), one_core("xdp hot one core")),
         Bar("XDP GET / XDP_TX echo, p50 of one round trip at a time", 1.25, False,
             medians("xdp latency"), medians("echo latency")),
         Bar("XDP GET / the daemon's own UDP GET, rate, one core", 5, True,
-            rates("xdp uniform"), rates("daemon udp"), busy("daemon udp")),
+            rates("xdp uniform"), rates("daemon udp"), f"{work('xdp uniform', 'daemon udp')}; {busy('daemon udp')}"),
         Bar("daemon UDP GET / recvmmsg+sendmmsg echo, rate", 0.9, True,
             rates("daemon udp"), rates("recvmmsg"), busy("recvmmsg")),
         Bar("recvmmsg+sendmmsg echo / daemon UDP GET, processor time a request", 0.9, True,

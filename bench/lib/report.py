@@ -50,10 +50,10 @@ def xdp_tables(results):
                          scaled(column(samples, "p99_ns"), 1000, 2)])
         else:
             rows.append([name, scaled(column(samples, "rate"), 1000), scaled(column(samples, "server_cpu_ns"), 1, 0),
-                         scaled(column(samples, "server_cpu_share"), 0.01, 0),
+                         scaled(column(samples, "server_cpu_share"), 0.01, 0), scaled(column(samples, "loader_cpu_ns"), 1, 0),
                          scaled(column(samples, "loader_cpu_share"), 0.01, 0), f"{sum(column(samples, 'right')):,}"])
-    return table(["what answers", "thousand answers/s", "server's processor ns an answer", "server busy %", "sender busy %",
-                  "right answers"], rows) + ["", "One request at a time:", ""] + table(["what answers", "p50 µs", "p99 µs"], slow)
+    return table(["what answers", "thousand answers/s", "server's processor ns an answer", "server busy %",
+                  "sender's processor ns an answer", "sender busy %", "right answers"], rows) + ["", "One request at a time:", ""] + table(["what answers", "p50 µs", "p99 µs"], slow)
 
 
 def micro_table(samples):

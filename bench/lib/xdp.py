@@ -20,7 +20,7 @@ class Scene:
         self.bpf = BpfDirectory()
         self.pins = f"{self.bpf.path}/virgo"
         self.daemon = self.twin = self.holder = None
-        self.attached = False
+        self.loaded = self.attached = False
 
     # ---- setting up
 
@@ -28,6 +28,7 @@ class Scene:
         self.pair.make()
         self.bpf.make()
         self.agent("load", "--pin-root", self.pins)
+        self.loaded = True
         self.daemon = self.in_server("virgod", [
             f"{self.build}/virgod", "--listen", f"{self.pair.SERVER}:{PORT}", "--insecure", "--workers", 1, "--bpf", "require",
             "--pin-root", self.pins, "--xdp-budget", BUDGET, "--arena-size", "1g", "--log-level", "warning"])
@@ -50,24 +51,25 @@ class Scene:
         run(self.pair.enter_network("server") + [f"{self.build}/virgo-agent", *arguments])
 
     def remove(self):
-        self.detach()
-        for process in (self.daemon, self.twin):
-            if process:
-                process.stop()
-        if self.bpf.mounted:
+        """Each step is taken even when one before it fails."""
+        for step in (self.detach, self.daemon and self.daemon.stop, self.twin and self.twin.stop, self.unload,
+                     self.pair.remove, self.bpf.remove):
             try:
-                self.agent("unload", "--pin-root", self.pins)
+                if step:
+                    step()
             except BenchError as error:
-                say(f"unload: {error}")
-        self.pair.remove()
-        self.bpf.remove()
+                say(f"cleaning up: {error}")
+
+    def unload(self):
+        if self.loaded:
+            self.agent("unload", "--pin-root", self.pins)
 
     # ---- what answers at the daemon's interface
 
     def detach(self):
         if self.attached:
             self.attached = False
-            self.agent("detach", "--pin-root", self.pins)
+            self.agent("detach", "--pin-root", self.pins, self.pair.links["server"])
         if self.holder:
             self.holder.stop()
             self.holder = None

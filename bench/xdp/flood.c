@@ -217,12 +217,12 @@ static void print_result(const struct traffic *traffic, const struct mark *from,
 	double answers = answered ? (double)answered : 1;
 
 	printf("{\"seconds\": %.4f, \"sent\": %llu, \"answered\": %llu, \"right\": %llu, \"not_ok\": %llu, \"wrong\": %llu, "
-	       "\"lost\": %llu, \"offered_rate\": %.1f, \"rate\": %.1f, \"loader_cpu_share\": %.4f, \"server_cpu_share\": %.4f, "
-	       "\"server_cpu_ns\": %.2f}\n",
+	       "\"lost\": %llu, \"offered_rate\": %.1f, \"rate\": %.1f, \"loader_cpu_share\": %.4f, \"loader_cpu_ns\": %.2f, "
+	       "\"server_cpu_share\": %.4f, \"server_cpu_ns\": %.2f}\n",
 	       seconds, to->sent - from->sent, answered, to->counts.right - from->counts.right,
 	       to->counts.not_ok - from->counts.not_ok, to->counts.wrong - from->counts.wrong, (unsigned long long)traffic->bss->lost,
 	       (double)(to->sent - from->sent) / seconds, (double)answered / seconds,
-	       (double)(to->loader_ns - from->loader_ns) / 1e9 / seconds,
+	       (double)(to->loader_ns - from->loader_ns) / 1e9 / seconds, (double)(to->loader_ns - from->loader_ns) / answers,
 	       (double)(to->server_ns - from->server_ns) / 1e9 / seconds,
 	       (double)(to->server_ns - from->server_ns) / answers);
 }
