@@ -71,6 +71,7 @@ static void program_name(const struct vg_pin_root *root, struct vg_attachment *a
 
 static void describe(const struct vg_pin_root *root, const char *name, struct vg_attachment *attachment)
 {
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	int fd;
 
 	attachment->here = attachment->netns == vg_netns_inode();
@@ -84,6 +85,8 @@ static void describe(const struct vg_pin_root *root, const char *name, struct vg
 	else
 		program_describe(fd, attachment);
 	close(fd);
+	if (attachment->hook == VG_HOOK_DISPATCHER && attachment->here)
+		attachment->generic = !bpf_xdp_query((int)attachment->ifindex, 0, &query) && query.skb_prog_id;
 	program_name(root, attachment);
 }
 

@@ -52,12 +52,15 @@ struct vg_attachment {
 	__u32 ifindex;	  /* in that namespace */
 	bool here;	  /* that is the caller's own namespace */
 	bool alive;	  /* the interface still exists */
+	bool generic;	  /* a dispatcher in generic mode */
 	__u32 program_id; /* what is attached now; 0: not known */
 	char program[16];
 	char interface[IF_NAMESIZE]; /* "" when it is not here or gone */
 };
 
 const char *vg_hook_name(enum vg_hook hook);
+/* The hook's name; a dispatcher that does not run in the driver says so. */
+const char *vg_attachment_mode(const struct vg_attachment *attachment);
 bool vg_hook_is_xdp(enum vg_hook hook);
 bool vg_hook_is_link(enum vg_hook hook); /* the entry is a BPF link, else it pins the program */
 

@@ -28,6 +28,13 @@ bool vg_hook_is_xdp(enum vg_hook hook)
 	return hooks[hook].xdp;
 }
 
+const char *vg_attachment_mode(const struct vg_attachment *attachment)
+{
+	if (attachment->hook == VG_HOOK_DISPATCHER && attachment->generic)
+		return "dispatcher-generic";
+	return hooks[attachment->hook].name;
+}
+
 bool vg_hook_is_link(enum vg_hook hook)
 {
 	return hooks[hook].link;

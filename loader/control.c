@@ -165,10 +165,10 @@ static int attach_one(struct vg_pin_root *root, const struct vg_options *options
 		return error;
 	if (egress.program[0] && is_new)
 		made->attachments[made->count++] = egress;
-	printf("%s: %s %s%s%s%s\n", interface, vg_object_types[which].program, vg_hook_name(xdp.hook),
+	printf("%s: %s %s%s%s%s\n", interface, vg_object_types[which].program, vg_attachment_mode(&xdp),
 	       egress.program[0] ? ", " : "", egress.program[0] ? egress.program : "",
 	       egress.program[0] ? (egress.hook == VG_HOOK_TCX ? " tcx" : " clsact") : "");
-	if (xdp.hook == VG_HOOK_GENERIC && options->mode == VG_ATTACH_AUTO)
+	if ((xdp.hook == VG_HOOK_GENERIC || xdp.generic) && options->mode == VG_ATTACH_AUTO)
 		fprintf(stderr, "virgo-agent: warning: %s has no native XDP for this: generic mode is slow\n",
 			interface);
 	return 0;

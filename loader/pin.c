@@ -409,6 +409,9 @@ int vg_pin_tree_remove(const struct vg_pin_root *root)
 		error = -errno;
 		return vg_explain(error, "%s: cannot remove: %s", path, strerror(-error));
 	}
+	/* What libxdp leaves when its state lived here. */
+	snprintf(path, sizeof(path), "%s/xdp", root->path);
+	(void)rmdir(path);
 	/* The root may be a mount point, or hold what is not ours. */
 	(void)rmdir(root->path);
 	return 0;

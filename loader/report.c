@@ -112,12 +112,12 @@ void vg_report_table(FILE *out, const struct vg_node_status *status)
 		fprintf(out, "%-16s %6u  %-16s %12u %10u\n", status->programs[i].name, status->programs[i].id,
 			status->programs[i].tag, status->programs[i].verified_instructions,
 			status->programs[i].jited_bytes);
-	fprintf(out, "\n%-24s %-11s %s\n", "ATTACHED TO", "HOW", "PROGRAM");
+	fprintf(out, "\n%-24s %-19s %s\n", "ATTACHED TO", "HOW", "PROGRAM");
 	for (int i = 0; i < status->attachments_count; i++) {
 		char interface[48];
 
-		fprintf(out, "%-24s %-11s %s\n", interface_name(&status->attachments[i], &interface),
-			vg_hook_name(status->attachments[i].hook), status->attachments[i].program);
+		fprintf(out, "%-24s %-19s %s\n", interface_name(&status->attachments[i], &interface),
+			vg_attachment_mode(&status->attachments[i]), status->attachments[i].program);
 	}
 	if (!status->attachments_count)
 		fprintf(out, "nothing\n");
@@ -166,7 +166,7 @@ static json_t *json_attachments(const struct vg_node_status *status)
 				      json_pack("{s:s?, s:I, s:I, s:b, s:s, s:s, s:I}", "interface",
 						attachment->interface[0] ? attachment->interface : NULL, "ifindex",
 						(json_int_t)attachment->ifindex, "netns", (json_int_t)attachment->netns,
-						"alive", attachment->alive, "mode", vg_hook_name(attachment->hook),
+						"alive", attachment->alive, "mode", vg_attachment_mode(attachment),
 						"program", attachment->program, "program_id",
 						(json_int_t)attachment->program_id));
 	}
@@ -285,7 +285,7 @@ static void metrics_attachments(FILE *out, const struct vg_node_status *status)
 
 		fputs("virgo_attached{", out);
 		label(out, "interface", interface_name(attachment, &interface));
-		fprintf(out, ",mode=\"%s\",program=\"%s\"} %d\n", vg_hook_name(attachment->hook), attachment->program,
+		fprintf(out, ",mode=\"%s\",program=\"%s\"} %d\n", vg_attachment_mode(attachment), attachment->program,
 			attachment->alive);
 	}
 }

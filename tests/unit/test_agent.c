@@ -53,6 +53,17 @@ static void test_attachment_names_of_others(void **state)
 		assert_int_equal(vg_attachment_parse(bad[i], &parsed), -EINVAL);
 }
 
+static void test_attachment_modes(void **state)
+{
+	struct vg_attachment attachment = {.hook = VG_HOOK_GENERIC};
+
+	assert_string_equal(vg_attachment_mode(&attachment), "generic");
+	attachment.hook = VG_HOOK_DISPATCHER;
+	assert_string_equal(vg_attachment_mode(&attachment), "dispatcher");
+	attachment.generic = true;
+	assert_string_equal(vg_attachment_mode(&attachment), "dispatcher-generic");
+}
+
 static void test_explain_first_wins(void **state)
 {
 	vg_explain_forget();
@@ -287,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_attachment_names),
 		cmocka_unit_test(test_attachment_names_of_others),
+		cmocka_unit_test(test_attachment_modes),
 		cmocka_unit_test(test_explain_first_wins),
 		cmocka_unit_test(test_admin_addresses),
 		cmocka_unit_test(test_admin_addresses_bad),
