@@ -46,6 +46,8 @@ static void deliver(struct vg_io *io, enum vg_op_kind kind, vg_io_fn fn, void *o
 	}
 	if (kind == VG_OP_TIMEOUT && cqe->res == -ETIME)
 		event.result = 0;
+	if ((kind == VG_OP_RECV || kind == VG_OP_RECVMSG) && cqe->res == -ENOBUFS)
+		event.result = -ECANCELED; /* stopped while it waited for buffers */
 	if (buffer && cqe->res > 0)
 		event.data = vg_bufs_at(&io->streams, index);
 	fn(owner, &event);
