@@ -29,17 +29,19 @@ static __always_inline int serve_request(const struct vg_serve *serve)
 	int reason;
 
 	if (header->opcode == VG_OP_PING)
-		return vg_answer(serve, VG_STATUS_OK, 0, VG_REASON_PING);
+		return header->key_length || header->body_length ? VG_REASON_BAD_HEADER :
+								   vg_answer(serve, VG_STATUS_OK, 0, VG_REASON_PING);
 	if (header->epoch && header->epoch != VG_HTOBE32(serve->config->epoch))
 		return VG_REASON_STALE_EPOCH;
 	reason = vg_owner_of(serve, &owner);
 	if (reason != VG_CONTINUE)
 		return reason;
-	if (owner != serve->config->node && !(header->flags & VG_HTOBE16(VG_FLAG_FORWARDED)))
-		return vg_steer(serve, owner);
+	/* What another node forwarded is answered here, if only to say that it came to the wrong one. */
+	if (owner != serve->config->node)
+		return header->flags & VG_HTOBE16(VG_FLAG_FORWARDED) ? VG_REASON_BAD_PARTITION : vg_steer(serve, owner);
 	if (header->opcode == VG_OP_GET)
-		return vg_get(serve, owner);
-	if (header->opcode == VG_OP_HANDLE_GET && owner == serve->config->node)
+		return vg_get(serve);
+	if (header->opcode == VG_OP_HANDLE_GET)
 		return vg_handle_get(serve);
 	return VG_REASON_NOT_A_READ;
 }

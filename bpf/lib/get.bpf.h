@@ -24,11 +24,10 @@ static __always_inline void vg_item_touch(const struct vg_found *found, __u64 un
 							  access << VG_ITEM_WORD1_ACCESS_SHIFT);
 }
 
-/* Nothing hangs at the hash the client named. That is an answer only if it named the key's own, and we own it. */
-static __always_inline int vg_get_missed(const struct vg_serve *serve, const struct vg_xdp_key *key, __u64 hash,
-					 __u32 owner)
+/* Nothing hangs at the hash the client named. That is an answer only if hash and partition are the key's own. */
+static __always_inline int vg_get_missed(const struct vg_serve *serve, const struct vg_xdp_key *key, __u64 hash)
 {
-	if (owner != serve->config->node || !vg_key_is(key, hash, VG_BE16TOH(serve->frame.header->partition)))
+	if (!vg_key_is(key, hash, VG_BE16TOH(serve->frame.header->partition)))
 		return VG_REASON_HASH_MISMATCH;
 	return vg_answer(serve, VG_STATUS_NOT_FOUND, 0, VG_REASON_NOT_FOUND);
 }
@@ -78,8 +77,8 @@ static __always_inline int vg_get_hit(const struct vg_serve *serve, const struct
 	return vg_answer(serve, VG_STATUS_OK, found->value_length, VG_REASON_HIT);
 }
 
-/* `owner`: the node that owns the key's partition; another one only for a request that may not be steered again. */
-static __always_inline int vg_get(const struct vg_serve *serve, __u32 owner)
+/* For a partition of this node. */
+static __always_inline int vg_get(const struct vg_serve *serve)
 {
 	__u64 hash = VG_BE64TOH(serve->frame.header->ident);
 	struct vg_xdp_key key;
@@ -94,7 +93,7 @@ static __always_inline int vg_get(const struct vg_serve *serve, __u32 owner)
 		return reason;
 	reason = vg_index_find(hash, &key, &found);
 	if (reason == VG_REASON_NOT_FOUND)
-		return vg_get_missed(serve, &key, hash, owner);
+		return vg_get_missed(serve, &key, hash);
 	if (reason != VG_REASON_HIT)
 		return reason;
 	return vg_get_hit(serve, &key, &found);
@@ -111,7 +110,8 @@ static __always_inline int vg_handle_get(const struct vg_serve *serve)
 
 	if (frame->header->key_length || frame->header->body_length)
 		return VG_REASON_BAD_HEADER;
-	if (vg_handle_slot_index(handle) >= arena->handles_max)
+	/* An empty range asks how long the allocation is: the daemon's to say. */
+	if (!length || vg_handle_slot_index(handle) >= arena->handles_max)
 		return VG_REASON_HANDLE_RANGE;
 	slot = vg_arena_at(struct vg_handle_slot,
 			   arena->handles_offset + vg_handle_slot_index(handle) * (__u32)sizeof(*slot));

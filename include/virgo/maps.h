@@ -197,12 +197,15 @@ struct vg_local {
 };
 VG_ASSERT_SIZE(struct vg_local, 64);
 
-/* Index of the array: partition. */
+/*
+ * Index of the array: partition. Values of a mapped array lie at multiples of 8 bytes, whatever their size: every
+ * value that user space maps is a multiple of 8 long, so that it is an array in C too.
+ */
 struct vg_partition_owner {
 	__u16 node;    /* VG_NODE_NONE: nobody */
-	__u16 reserved;
+	__u16 reserved[3];
 };
-VG_ASSERT_SIZE(struct vg_partition_owner, 4);
+VG_ASSERT_SIZE(struct vg_partition_owner, 8);
 
 #define VG_NODE_HAS_V4 0x1
 #define VG_NODE_HAS_V6 0x2
