@@ -17,7 +17,7 @@
 /* Where a batch of datagrams arrives. */
 struct vg_inbox {
 	union vg_address from[VG_CLIENT_BATCH];
-	__u8 data[VG_CLIENT_BATCH][VG_DATAGRAM_MAX + 1] __attribute__((aligned(8)));
+	__u8 data[VG_CLIENT_BATCH][VG_DATAGRAM_MAX] __attribute__((aligned(8)));
 };
 
 int vg_datagram_open(struct virgo *v)
