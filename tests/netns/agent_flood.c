@@ -7,9 +7,9 @@
  *       pinned in the directory MAPS, so that XDP answers pings for so long.
  *   agent_flood update LINK PROGRAM
  *       Let the pinned link run the pinned program, as somebody who does not know the agent might.
- *   agent_flood pings ADDRESS SECONDS WINDOW
- *       Keep WINDOW pings under way for SECONDS or until SIGTERM, wait for the last answers, and print "SENT LOST". Nothing is sent
- *       twice, so a single packet that XDP did not answer shows.
+ *   agent_flood flood ADDRESS SECONDS WINDOW [KEY VALUE]
+ *       Keep WINDOW pings (or GETs of KEY) under way for SECONDS or until SIGTERM, wait for the last answers, and print
+ *       "SENT LOST". Nothing is sent twice, so a single packet that is not answered, or not with VALUE, shows.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "virgo/hash.h"
 #include "virgo/maps.h"
 #include "virgo/wire.h"
 
@@ -100,37 +101,73 @@ static void on_sigterm(int signal_number)
 	told_to_end = signal_number;
 }
 
-static void ping_send(int fd, __u64 sequence)
+/* What is sent, again and again with another sequence, and what must come back. */
+struct exchange {
+	union {
+		struct vg_wire_header header;
+		char bytes[VG_DATAGRAM_MAX];
+	} request;
+	size_t request_bytes;
+	const char *value;
+	size_t value_bytes;
+};
+
+static void exchange_init(struct exchange *exchange, const char *key, const char *value)
 {
-	const struct vg_wire_header ping = {
+	struct vg_wire_header *header = &exchange->request.header;
+	size_t key_bytes = strlen(key);
+
+	memset(exchange, 0, sizeof(*exchange));
+	exchange->value = value;
+	exchange->value_bytes = strlen(value);
+	expect(key_bytes <= VG_XDP_KEY_MAX && exchange->value_bytes <= VG_XDP_VALUE_MAX, "key or value too long");
+	/* Padded so that the answer fits. */
+	exchange->request_bytes = sizeof(*header) + VG_ALIGN_UP(key_bytes, 8UL) + exchange->value_bytes;
+	*header = (struct vg_wire_header){
 		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
 		.version = VG_WIRE_VERSION,
-		.opcode = VG_OP_PING,
+		.opcode = key_bytes ? VG_OP_GET : VG_OP_PING,
 		.client = VG_HTOBE64(0x5649524741),
-		.sequence = VG_HTOBE64(sequence),
 		.source_node = VG_HTOBE16(VG_NODE_NONE),
+		.partition = key_bytes ? VG_HTOBE16(vg_partition_of(key, key_bytes)) : 0,
+		.ident = key_bytes ? VG_HTOBE64(vg_hash64(key, key_bytes)) : 0,
+		.key_length = VG_HTOBE32((__u32)key_bytes),
 	};
+	memcpy(header + 1, key, key_bytes);
+}
 
-	expect(send(fd, &ping, sizeof(ping), 0) == sizeof(ping), "send");
+static void request_send(int fd, struct exchange *exchange, __u64 sequence)
+{
+	exchange->request.header.sequence = VG_HTOBE64(sequence);
+	expect(send(fd, &exchange->request, exchange->request_bytes, 0) == (ssize_t)exchange->request_bytes, "send");
+}
+
+static int answer_is_right(const struct exchange *exchange, const struct vg_wire_header *answer, size_t bytes)
+{
+	return bytes >= sizeof(*answer) + exchange->value_bytes && answer->magic == VG_HTOBE16(VG_WIRE_MAGIC) &&
+	       answer->opcode == exchange->request.header.opcode && answer->flags & VG_HTOBE16(VG_FLAG_REPLY) &&
+	       answer->status == VG_STATUS_OK && VG_BE32TOH(answer->body_length) == exchange->value_bytes &&
+	       !memcmp(answer + 1, exchange->value, exchange->value_bytes);
 }
 
 /* Count the answers that are there. */
-static __u64 answers_take(int fd)
+static __u64 answers_take(int fd, const struct exchange *exchange)
 {
-	struct vg_wire_header answer;
+	union {
+		struct vg_wire_header header;
+		char bytes[VG_DATAGRAM_MAX];
+	} answer;
 	__u64 taken = 0;
+	ssize_t bytes;
 
-	while (recv(fd, &answer, sizeof(answer), MSG_DONTWAIT) == sizeof(answer)) {
-		if (answer.magic == VG_HTOBE16(VG_WIRE_MAGIC) && answer.opcode == VG_OP_PING &&
-		    answer.flags & VG_HTOBE16(VG_FLAG_REPLY) && answer.status == VG_STATUS_OK)
-			taken++;
-	}
-	/* Nobody listens on the port: what XDP lets through comes back as an error, and is lost. */
+	while ((bytes = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT)) >= 0)
+		taken += answer_is_right(exchange, &answer.header, (size_t)bytes);
+	/* Where nobody listens on the port, what XDP lets through comes back as an error, and is lost. */
 	expect(errno == EAGAIN || errno == ECONNREFUSED, "recv");
 	return taken;
 }
 
-static int pings(const char *address, int seconds, __u64 window)
+static int flood(const char *address, int seconds, __u64 window, struct exchange *exchange)
 {
 	struct sockaddr_in node = {.sin_family = AF_INET, .sin_port = htons(VG_PORT_MEM)};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -142,13 +179,13 @@ static int pings(const char *address, int seconds, __u64 window)
 	expect(!connect(fd, (struct sockaddr *)&node, sizeof(node)), "connect");
 	for (;;) {
 		while (sent - answered < window && !told_to_end && monotonic_ns() < end_ns)
-			ping_send(fd, ++sent);
+			request_send(fd, exchange, ++sent);
 		if (sent == answered)
 			break;
 		errno = 0;
 		if (poll(&wait, 1, STRAGGLERS_MS) <= 0 && errno != EINTR)
 			break;
-		answered += answers_take(fd);
+		answered += answers_take(fd, exchange);
 	}
 	printf("%llu %llu\n", (unsigned long long)sent, (unsigned long long)(sent - answered));
 	close(fd);
@@ -157,12 +194,18 @@ static int pings(const char *address, int seconds, __u64 window)
 
 int main(int argc, char **argv)
 {
+	struct exchange exchange;
+
 	if (argc == 4 && !strcmp(argv[1], "lease"))
 		return lease(argv[2], (int)strtol(argv[3], NULL, 10));
 	if (argc == 4 && !strcmp(argv[1], "update"))
 		return update(argv[2], argv[3]);
-	if (argc == 5 && !strcmp(argv[1], "pings"))
-		return pings(argv[2], (int)strtol(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
-	fprintf(stderr, "usage: agent_flood lease MAPS SECONDS | update LINK PROGRAM | pings ADDRESS SECONDS WINDOW\n");
+	if ((argc == 5 || argc == 7) && !strcmp(argv[1], "flood")) {
+		exchange_init(&exchange, argc == 7 ? argv[5] : "", argc == 7 ? argv[6] : "");
+		return flood(argv[2], (int)strtol(argv[3], NULL, 10), strtoul(argv[4], NULL, 10), &exchange);
+	}
+	fprintf(stderr, "usage: agent_flood lease MAPS SECONDS\n"
+			"       agent_flood update LINK PROGRAM\n"
+			"       agent_flood flood ADDRESS SECONDS WINDOW [KEY VALUE]\n");
 	return 2;
 }

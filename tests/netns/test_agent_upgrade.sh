@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Upgrades while pings that only XDP answers are under way: not one is lost, the data stays, and a failure changes nothing.
+# Upgrades while requests that only XDP answers are under way: not one is lost, the data stays, and a failure changes
+# nothing. First pings without a daemon, so that nobody else could have answered; then GETs of what a daemon stores.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
@@ -11,7 +12,7 @@ FLOOD=$B/tests/netns/agent_flood
 UPGRADES=10
 
 [ "$(id -u)" = 0 ] || tap_skip_all 1 "needs root"
-for tool in bpftool ip jq; do
+for tool in bpftool ip jq setpriv nsenter; do
 	command -v $tool >/dev/null || tap_skip_all 1 "needs $tool"
 done
 
@@ -22,10 +23,13 @@ WORK=$(mktemp -d /tmp/virgo-upgrade.XXXXXX)
 BPFFS=$WORK/bpf
 ROOT=$BPFFS/node
 RUNNING=""
+DAEMON=""
+VALUE=apple-pear-plum-cherry-quince-medlar-fig-date-olive-grape-melon-1
 
 # shellcheck disable=SC2317 # called by the trap
 cleanup() {
 	[ -z "$RUNNING" ] || kill "$RUNNING" 2>/dev/null
+	[ -z "$DAEMON" ] || kill -KILL "$DAEMON" 2>/dev/null
 	ip netns del "$NODE" 2>/dev/null
 	ip netns del "$PEER" 2>/dev/null
 	umount -l "$BPFFS" 2>/dev/null
@@ -34,7 +38,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 
-mkdir "$BPFFS" && mount -t bpf bpf "$BPFFS" || exit 1
+mkdir "$BPFFS" && chmod 755 "$WORK" && mount -t bpf -o mode=755 bpf "$BPFFS" || exit 1
 ip netns add "$NODE" && ip netns add "$PEER" || exit 1
 ip link add "$IF_NODE" netns "$NODE" type veth peer name "$IF_PEER" netns "$PEER" || exit 1
 ip -n "$NODE" addr add 10.78.0.1/24 dev "$IF_NODE"
@@ -53,7 +57,7 @@ attached() { status '[.attachments[].program_id] | sort | map(tostring) | join("
 counted() { status ".counters[] | select(.reason == \"$1\") | .packets"; }
 map_id() { bpftool -j map show pinned "$ROOT/v1/maps/$1" | jq .id; }
 
-tap_plan 20
+tap_plan 28
 
 agent load
 tap_is "load" "$CODE" 0
@@ -63,27 +67,33 @@ tap_is "attach" "$CODE" 0
 ip netns exec "$PEER" "$AGENT" attach "$IF_PEER" --role pass --pin-root "$ROOT" >/dev/null
 tap_is "attach the peer's pass program" $? 0
 tap_ok "a daemon's lease" "$FLOOD" lease "$ROOT/v1/maps" 600
-read -r sent lost < <(ip netns exec "$PEER" "$FLOOD" pings 10.78.0.1 1 8)
+read -r sent lost < <(ip netns exec "$PEER" "$FLOOD" flood 10.78.0.1 1 8)
 tap_ok "XDP answers pings" [ "$sent" -gt 1000 ]
 tap_is "all of them" "$lost" 0
 
+# Keep requests under way while upgrades go on: sets failures, sent and lost.
+upgrade_under() { # FLOOD-ARGUMENT...
+	local i
+	ip netns exec "$PEER" "$FLOOD" flood 10.78.0.1 120 16 "$@" >"$WORK/flood" &
+	RUNNING=$!
+	failures=0
+	for ((i = 0; i < UPGRADES; i++)); do
+		agent upgrade
+		[ "$CODE" = 0 ] || failures=$((failures + 1))
+		sleep 0.1
+	done
+	tap_ok "requests are still under way after $UPGRADES upgrades" kill -TERM "$RUNNING"
+	wait "$RUNNING"
+	RUNNING=""
+	read -r sent lost <"$WORK/flood"
+	echo "# $sent requests"
+	tap_is "all upgrades went well" $failures 0
+	tap_is "not one request was lost" "$lost" 0
+}
+
 before=$(programs)
 arena=$(map_id vg_arena)
-ip netns exec "$PEER" "$FLOOD" pings 10.78.0.1 120 16 >"$WORK/flood" &
-RUNNING=$!
-failures=0
-for ((i = 0; i < UPGRADES; i++)); do
-	agent upgrade
-	[ "$CODE" = 0 ] || failures=$((failures + 1))
-	sleep 0.1
-done
-tap_ok "the pings are still under way after $UPGRADES upgrades" kill -TERM "$RUNNING"
-wait "$RUNNING"
-RUNNING=""
-read -r sent lost <"$WORK/flood"
-echo "# $sent pings"
-tap_is "all upgrades went well" $failures 0
-tap_is "not one packet was lost" "$lost" 0
+upgrade_under
 tap_ok "other programs are attached now" [ "$(programs)" != "$before" ]
 tap_is "those that are pinned" "$(attached)" "$(programs | tr ' ' '\n' | sort -n | tr '\n' ' ' | sed 's/ $//')"
 tap_is "the arena is the same one" "$(map_id vg_arena)" "$arena"
@@ -115,5 +125,36 @@ tap_is "ends with the pinned programs attached" "$(attached)" \
 	"$(programs | tr ' ' '\n' | sort -n | tr '\n' ' ' | sed 's/ $//')"
 agent unload --force
 tap_is "unload" "$CODE" 0
+
+# ---- with a daemon, which has no privileges at all
+agent load --daemon-user nobody
+agent attach "$IF_NODE" --mode native
+ip netns exec "$PEER" "$AGENT" attach "$IF_PEER" --role pass --pin-root "$ROOT" >/dev/null
+cp "$B/virgod" "$WORK/virgod"
+nsenter --net="/run/netns/$NODE" setpriv --reuid nobody --regid nogroup --clear-groups "$WORK/virgod" \
+	--listen 10.78.0.1 --insecure --pin-root "$ROOT" --bpf require --arena-size 64m --heap-size 128m --workers 1 \
+	2>"$WORK/virgod.log" &
+DAEMON=$!
+resp() { # REQUEST: the first line of the answer
+	ip netns exec "$PEER" bash -c 'exec 3<>/dev/tcp/10.78.0.1/30000 && printf "%s\r\n" "$1" >&3 && head -n 1 <&3' \
+		sh "$1" 2>/dev/null | tr -d '\r'
+}
+for ((tries = 0; tries < 200; tries++)); do
+	[ "$(resp PING)" != +PONG ] || break
+	sleep 0.05
+done
+tap_is "a daemon without privileges serves from the maps" "$(resp "SET fruit $VALUE")" +OK
+hits=$(counted hit)
+upgrade_under fruit "$VALUE"
+# What XDP passes up (a writer in the bucket, its budget used up) the daemon answers.
+tap_ok "XDP answered nearly all of them" [ $((($(counted hit) - hits) * 100)) -ge $((sent * 99)) ]
+agent unload
+tap_is "a living daemon is not unloaded under" "$CODE" 6
+kill -TERM "$DAEMON"
+wait "$DAEMON"
+tap_is "the daemon ends well" $? 0
+DAEMON=""
+agent unload
+tap_is "then the agent unloads" "$CODE" 0
 
 tap_end
