@@ -57,15 +57,19 @@ lab_up() {
 # The agent loads and attaches on the node, and the pass-through program on the switch's side: XDP_TX over veth needs it.
 lab_load() {
 	local i=$1
-	lab_agent "$i" load
-	lab_agent "$i" attach eth0
-	lab_switch "$LAB_BUILD/virgo-agent" attach "port$i" --role pass --pin-root "$LAB_DIR/bpfs"
+	{
+		[ -d "$LAB_DIR/bpfs/v1" ] || lab_switch "$LAB_BUILD/virgo-agent" load --pin-root "$LAB_DIR/bpfs"
+		lab_agent "$i" load
+		lab_agent "$i" attach eth0
+		lab_switch "$LAB_BUILD/virgo-agent" attach "port$i" --role pass --pin-root "$LAB_DIR/bpfs"
+	} >> "$LAB_DIR/agent$i.log" || { cat "$LAB_DIR/agent$i.log" >&2; return 1; }
 }
 
 lab_daemon() {
 	local i=$1
+	# Not through a function: $! must be the daemon, not a shell around it.
 	# shellcheck disable=SC2086 # flags are a list
-	lab_node "$i" "$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" --key-file "$LAB_DIR/key" \
+	ip netns exec "$LAB-n$i" "$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" --key-file "$LAB_DIR/key" \
 		--pin-root "$LAB_DIR/bpf$i" --workers 1 --arena-size 64m --heap-size 256m $LAB_VIRGOD_FLAGS \
 		2>> "$LAB_DIR/virgod$i.log" &
 	LAB_PIDS[i]=$!

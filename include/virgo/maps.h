@@ -203,7 +203,7 @@ VG_ASSERT_SIZE(struct vg_local, 64);
  */
 struct vg_partition_owner {
 	__u16 node;    /* VG_NODE_NONE: nobody */
-	__u16 reserved[3];
+	__u16 reserved[3]; /* the kernel rounds the elements of an array up to 8 bytes: so do we, or mappings disagree */
 };
 VG_ASSERT_SIZE(struct vg_partition_owner, 8);
 

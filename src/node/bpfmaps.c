@@ -21,7 +21,7 @@
 /* The memory a map would have, rounded up to pages. */
 static size_t map_bytes(size_t value_bytes, size_t entries)
 {
-	return VG_ALIGN_UP(VG_ALIGN_UP(value_bytes, 8UL) * entries, PAGE_BYTES);
+	return VG_ALIGN_UP(value_bytes * entries, PAGE_BYTES);
 }
 
 static void *anonymous(size_t bytes)
@@ -44,6 +44,8 @@ static const struct array arrays[] = {
 	  offsetof(struct vg_bpfmaps, partition) },
 	{ VG_MAP_NAME(VG_MAP_NODE), sizeof(struct vg_node), VG_NODES_MAX, offsetof(struct vg_bpfmaps, node) },
 };
+_Static_assert(sizeof(struct vg_node) % 8 == 0 && sizeof(struct vg_partition_owner) % 8 == 0,
+	       "the kernel rounds elements of an array up to 8 bytes");
 #define ARRAYS (sizeof(arrays) / sizeof(arrays[0]))
 
 static void **array_place(struct vg_bpfmaps *maps, const struct array *array)
@@ -58,7 +60,9 @@ static int open_pin(const char *folder, const char *name, char *why, size_t why_
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	fd = bpf_obj_get(path);
-	if (fd < 0)
+	if (fd == -ENOENT)
+		snprintf(why, why_bytes, "nothing pinned under %s: virgo-agent load has not run", folder);
+	else if (fd < 0)
 		snprintf(why, why_bytes, "%s: %s", path, strerror(-fd));
 	return fd;
 }

@@ -51,6 +51,7 @@ struct vg_peers {
 	struct link *links;
 	__u16 count;
 	__u64 client;	    /* names this worker as a client of other nodes */
+	__u64 pings;
 	bool broken;	    /* some link has failed and its questions wait to be answered */
 	/* Questions that could not be put: answered by the next vg_peers_tend. */
 	struct refused {
@@ -379,6 +380,43 @@ void vg_peers_tend(struct vg_peers *peers)
 	peers->refused_count -= refused;
 	if (refused)
 		memmove(peers->refused, peers->refused + refused, peers->refused_count * sizeof(peers->refused[0]));
+}
+
+void vg_peers_ping(struct vg_peers *peers, int fd)
+{
+	struct vg_worker *worker = peers->worker;
+	const __u64 *key = vg_cluster_key(worker->env.cluster);
+	struct vg_wire_header ping = {
+		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
+		.version = VG_WIRE_VERSION,
+		.opcode = VG_OP_PING,
+		.flags = VG_HTOBE16(VG_FLAG_FORWARDED | (key ? VG_FLAG_TAGGED : 0)),
+		.client = VG_HTOBE64(peers->client),
+		.source_node = VG_HTOBE16(worker->env.cluster->self),
+		.epoch = VG_HTOBE32(worker->env.cluster->epoch),
+	};
+
+	for (__u16 i = 0; i < peers->count; i++) {
+		const struct vg_cluster_node *node = &worker->env.cluster->node[i];
+
+		if (i == worker->env.cluster->self)
+			continue;
+		ping.sequence = VG_HTOBE64(++peers->pings);
+		if (key)
+			ping.tag = vg_wire_tag(key, &ping);
+		vg_io_sendto(worker->io, fd, &ping, sizeof(ping), (const struct sockaddr *)&node->address,
+			     node->address_length);
+	}
+}
+
+void vg_peers_heard(struct vg_peers *peers, const struct vg_wire_header *reply)
+{
+	const __u64 *key = vg_cluster_key(peers->worker->env.cluster);
+	__u16 node = VG_BE16TOH(reply->source_node);
+
+	if (reply->client == VG_HTOBE64(peers->client) && node < peers->count && reply->opcode == VG_OP_PING &&
+	    (!key || vg_wire_tag(key, reply) == reply->tag))
+		peers->links[node].load = reply->load;
 }
 
 bool vg_peers_need_tending(const struct vg_peers *peers)

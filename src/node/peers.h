@@ -14,6 +14,12 @@ int vg_peers_new(struct vg_peers **ret_peers, struct vg_worker *worker);
 void vg_peers_free(struct vg_peers *peers);
 /* Deliver failures and time out links; each turn that had something to say, and each twentieth of a second. */
 void vg_peers_tend(struct vg_peers *peers);
+/*
+ * Ping every other node by a datagram from `fd`: the answers (vg_peers_heard) are load stamps, and the exchange keeps
+ * the link addresses resolved that XDP steers by.
+ */
+void vg_peers_ping(struct vg_peers *peers, int fd);
+void vg_peers_heard(struct vg_peers *peers, const struct vg_wire_header *reply);
 bool vg_peers_need_tending(const struct vg_peers *peers);
 
 #endif

@@ -18,6 +18,7 @@ const int vg_service_count = sizeof(vg_services) / sizeof(vg_services[0]);
 
 #define TEND_NS 50000000ULL /* housekeeping; also the lease's renewal (VG_LEASE_RENEW_MS) */
 _Static_assert(TEND_NS == VG_LEASE_RENEW_MS * 1000000ULL, "the lease is renewed by the housekeeping timer");
+#define PING_TICKS 20 /* other nodes are pinged each so many housekeepings: once a second */
 #define DRAIN_NS 5000000000ULL /* a stopping worker waits so long for answers in the making */
 #define SWEEP_BUCKETS 512      /* looked through for expired keys at each housekeeping */
 
@@ -80,6 +81,8 @@ static void speak_for_node(struct vg_worker *worker)
 	vg_env_stats_sum(&worker->env, &sum);
 	vg_bpfmaps_stamp(&world->maps, (__u32)sum.in_flight, (__u32)sum.service_ns_smoothed,
 			 vg_worker_memory_free_permille(world));
+	if (worker->listeners && world->cluster->nodes > 1 && worker->ticks++ % PING_TICKS == 0)
+		vg_peers_ping(worker->env.peers, worker->listener[0].udp_fd);
 	vg_store_sweep(world->store, SWEEP_BUCKETS, vg_clock_unix_ms(&worker->clock));
 }
 
@@ -160,14 +163,20 @@ static void take_datagram(struct vg_listener *listener, const struct vg_io_event
 		return;
 	}
 	verdict = vg_wire_check(header);
+	if (header->flags & VG_HTOBE16(VG_FLAG_REPLY) && verdict == VG_WIRE_OK && vg_wire_length(header) <= datagram.length) {
+		/* Answers are never answered: two nodes must not talk in a circle. */
+		vg_peers_heard(env->peers, header);
+		return;
+	}
 	if (verdict == VG_WIRE_BAD_MAGIC || verdict == VG_WIRE_BAD_FIELD ||
-	    (verdict == VG_WIRE_OK && vg_wire_length(header) > datagram.length) ||
-	    header->flags & VG_HTOBE16(VG_FLAG_REPLY)) {
-		/* What is not a message of ours, or is an answer, gets no answer: two nodes must never talk in a circle. */
+	    (verdict == VG_WIRE_OK && vg_wire_length(header) > datagram.length)) {
+		/* What is not a message of ours gets no answer. */
 		vg_refuse(env, VG_REFUSAL_MALFORMED);
 		return;
 	}
 	if (verdict != VG_WIRE_OK) {
+		if (header->flags & VG_HTOBE16(VG_FLAG_REPLY))
+			return;
 		vg_refuse(env, verdict == VG_WIRE_BAD_VERSION ? VG_REFUSAL_BAD_VERSION : VG_REFUSAL_BAD_OPCODE);
 		vg_datagram_unsupported(env, &datagram);
 		return;

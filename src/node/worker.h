@@ -63,6 +63,7 @@ struct vg_worker {
 	bool killing;  /* some session of this worker has `kill` set */
 	bool in_turn;  /* the clock has been read for this turn */
 	__u64 turn_requests; /* requests counted when the turn began */
+	__u64 ticks;
 	__u64 drain_until_ns;
 	int error;     /* why the thread ended, 0: it was told to */
 };

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "node/neighbours.h"
 #include "node/world.h"
 
 /* ---- settings that services read ---------------------------------------------------------------------------------------- */
@@ -188,13 +189,18 @@ void vg_world_free(struct vg_world *world)
 
 /* ---- running ---------------------------------------------------------------------------------------------------------------- */
 
+/* Between signals the main thread keeps the other nodes' link addresses fresh: it may ask the kernel and wait. */
 static void wait_signals(struct vg_world *world, const sigset_t *signals,
 			 void (*reload)(struct vg_world *world, void *context), void *context)
 {
-	int signal_number;
+	static const struct timespec second = { .tv_sec = 1 };
 
 	for (;;) {
-		if (sigwait(signals, &signal_number))
+		int signal_number = sigtimedwait(signals, NULL, &second);
+
+		if (world->maps.present && world->cluster->nodes > 1)
+			vg_neighbours_refresh(&world->maps, world->cluster);
+		if (signal_number < 0)
 			continue;
 		if (signal_number != SIGHUP) {
 			vg_log(VG_LOG_NOTICE, "stopping", "signal=%s", sigabbrev_np(signal_number));
