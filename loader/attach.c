@@ -116,7 +116,7 @@ static int find(const struct vg_pin_root *root, __u32 ifindex, bool xdp, struct 
 			return 0;
 		}
 		/* Left by an interface that has gone and had the same number. */
-		count = vg_attachment_remove(root, &all[i]) ?: count;
+		count = vg_attachment_remove(root, &all[i], false) ?: count;
 	}
 	return count < 0 ? count : -ENOENT;
 }
@@ -339,7 +339,7 @@ int vg_attach_egress(struct vg_pin_root *root, __u32 ifindex, enum vg_egress_mod
 
 /* ---- away and over ----------------------------------------------------------------------------------------------- */
 
-int vg_attachment_remove(const struct vg_pin_root *root, const struct vg_attachment *attachment)
+int vg_attachment_remove(const struct vg_pin_root *root, const struct vg_attachment *attachment, bool forget)
 {
 	char name[VG_PIN_NAME_BYTES];
 	int error = 0, fd;
@@ -352,10 +352,14 @@ int vg_attachment_remove(const struct vg_pin_root *root, const struct vg_attachm
 		error = bpf_link_detach(fd);
 		if (error == -ENOLINK || error == -ENODEV) /* its interface has gone */
 			error = 0;
+	} else if (!attachment->here && !forget) {
+		error = vg_explain(-EXDEV,
+				   "%s on interface number %u belongs to network namespace %llu: detach it there, or "
+				   "unload --force if that has gone",
+				   vg_hook_name(attachment->hook), attachment->ifindex,
+				   (unsigned long long)attachment->netns);
 	} else if (!attachment->here) {
-		error = vg_explain(
-			-EXDEV, "%s on interface number %u belongs to network namespace %llu: detach it there",
-			vg_hook_name(attachment->hook), attachment->ifindex, (unsigned long long)attachment->netns);
+		error = 0;
 	} else if (attachment->alive && attachment->hook == VG_HOOK_CLSACT) {
 		error = clsact_clear(attachment->ifindex, attachment->program_id);
 	} else if (attachment->alive) {

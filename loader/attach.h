@@ -81,8 +81,11 @@ int vg_attach_xdp(struct vg_pin_root *root, enum vg_object which, __u32 ifindex,
 int vg_attach_egress(struct vg_pin_root *root, __u32 ifindex, enum vg_egress_mode mode,
 		     struct vg_attachment *ret_attachment, bool *ret_made);
 
-/* Take one off its interface and forget its entry. */
-int vg_attachment_remove(const struct vg_pin_root *root, const struct vg_attachment *attachment);
+/*
+ * Take one off its interface and forget its entry. -EXDEV for one that is no link and belongs to another network
+ * namespace, which may have gone long ago; with `forget` its entry is dropped without looking.
+ */
+int vg_attachment_remove(const struct vg_pin_root *root, const struct vg_attachment *attachment, bool forget);
 
 /*
  * Let `new_fd` take the place of `old_fd` without a packet in between that sees neither. -EPERM or -EBUSY when

@@ -139,7 +139,7 @@ struct made {
 static void made_undo(const struct vg_pin_root *root, struct made *made)
 {
 	while (made->count > 0)
-		(void)vg_attachment_remove(root, &made->attachments[--made->count]);
+		(void)vg_attachment_remove(root, &made->attachments[--made->count], false);
 }
 
 /* XDP and, for a node's own interface, the egress program. */
@@ -231,7 +231,7 @@ static int detach_one(struct vg_pin_root *root, const char *interface)
 	for (int i = 0; !error && i < count; i++) {
 		if (!all[i].here || all[i].ifindex != ifindex)
 			continue;
-		error = vg_attachment_remove(root, &all[i]);
+		error = vg_attachment_remove(root, &all[i], false);
 		removed++;
 	}
 	if (!error && !removed)
@@ -275,7 +275,7 @@ static int unload_locked(struct vg_pin_root *root, const struct vg_options *opti
 	count = vg_attachments_list(root, all, VG_ATTACHMENTS_MAX);
 	error = count < 0 ? count : 0;
 	for (int i = 0; !error && i < count; i++)
-		error = vg_attachment_remove(root, &all[i]);
+		error = vg_attachment_remove(root, &all[i], options->force);
 	return error ? error : vg_pin_tree_remove(root);
 }
 

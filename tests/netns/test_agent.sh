@@ -9,7 +9,7 @@ B=${B:-build}
 PYTHON=/usr/bin/python3 # not one from PATH: another user must be able to run it
 [ -x $PYTHON ] || PYTHON=python3
 AGENT=$B/virgo-agent
-TESTS=87
+TESTS=89
 
 [ "$(id -u)" = 0 ] || tap_skip_all $TESTS "needs root"
 for tool in bpftool ip jq setpriv flock python3; do
@@ -27,6 +27,7 @@ RUNNING=""
 cleanup() {
 	[ -z "$RUNNING" ] || kill "$RUNNING" 2>/dev/null
 	ip netns del "$NODE" 2>/dev/null
+	ip netns del "$NODE-x" 2>/dev/null
 	ip netns del "$PEER" 2>/dev/null
 	umount -l "$BPFFS" 2>/dev/null
 	rm -rf "$WORK"
@@ -299,6 +300,16 @@ agent load
 tap_is "another agent at work is waited for, not for ever" "$CODE" 6
 exec 9<&-
 rmdir "$ROOT"
+
+# ---- a namespace that goes away with what cannot be reached from elsewhere
+agent load
+ip netns add "$NODE-x"
+agent_in "$NODE-x" attach lo --mode generic --egress clsact --pin-root "$ROOT"
+ip netns del "$NODE-x"
+agent unload
+tap_is "a filter of another namespace is not forgotten silently" "$CODE" 1
+agent unload --force
+tap_is "unless it is forced" "$CODE $(find "$BPFFS" -mindepth 1 -not -name '*.debug' | grep -c .)" "0 0"
 
 # ---- two nodes on one machine
 agent load
