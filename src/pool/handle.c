@@ -124,7 +124,7 @@ int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
 		return -EMSGSIZE;
 	if (length <= VG_CELL_MAX)
 		cell = vg_cell_get(store, worker, cell_class((__u32)length));
-	else
+	if (!cell) /* too large, or the arena is full */
 		block = vg_block_new(store, 0, length);
 	if (!cell && !block)
 		return -ENOMEM;
