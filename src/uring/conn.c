@@ -311,7 +311,10 @@ static void close_now(struct vg_conn *conn)
 	assert(!conn->sending);
 	if (conn->recv_op)
 		vg_io_cancel(pool->io, conn->recv_op);
+	if (conn->linger_op)
+		vg_io_cancel(pool->io, conn->linger_op);
 	conn->recv_op = 0;
+	conn->linger_op = 0;
 	vg_io_close(pool->io, fd);
 	conn->fd = -1;
 	conn->user->on_close(conn, conn->close_reason);
@@ -329,9 +332,34 @@ static bool is_done(const struct vg_conn *conn)
 {
 	if (conn->sending)
 		return false;
-	if (conn->aborting)
-		return true;
+	if (conn->aborting || conn->lingered)
+		return true; /* what is appended after the last words goes nowhere */
 	return !conn->out.bytes && (conn->finishing || (conn->peer_closed && !conn->paused));
+}
+
+static void on_linger(void *owner, const struct vg_io_event *event)
+{
+	struct vg_conn *conn = owner;
+
+	conn->linger_op = 0;
+	queue(conn);
+}
+
+/*
+ * A peer that made an error may still be sending. Closing on its bytes resets the connection and it never reads what was
+ * wrong, so it gets the end of the stream first, and a while to close its side.
+ */
+static bool lingers(struct vg_conn *conn)
+{
+	if (conn->aborting || conn->peer_closed || !conn->close_reason)
+		return false;
+	if (conn->lingered)
+		return conn->linger_op;
+	conn->lingered = true;
+	if (vg_io_timeout(conn->pool->io, VG_CONN_LINGER_NS, on_linger, conn, &conn->linger_op))
+		return false;
+	vg_io_shutdown(conn->pool->io, conn->fd);
+	return true;
 }
 
 /* What callbacks note meanwhile is done by the steps that follow them: it stays marked as queued until the end. */
@@ -345,7 +373,7 @@ static void look_after(struct vg_conn *conn)
 	}
 	if (conn->out.failed)
 		vg_conn_abort(conn, -ENOBUFS);
-	if (!conn->aborting)
+	if (!conn->aborting && !conn->lingered)
 		start_send(conn);
 	if (!conn->aborting)
 		keep_receiving(conn);
@@ -353,7 +381,7 @@ static void look_after(struct vg_conn *conn)
 		vg_io_stop(conn->pool->io, conn->send_op);
 	conn->over_high |= conn->out.bytes > VG_CONN_OUT_HIGH;
 	conn->queued = false;
-	if (is_done(conn))
+	if (is_done(conn) && !lingers(conn))
 		close_now(conn);
 }
 

@@ -19,12 +19,14 @@
 
 #define VG_CONN_OUT_HIGH (1u << 20)
 #define VG_CONN_HELD_MAX (256u << 10)
+#define VG_CONN_LINGER_NS 1000000000ull
 
 struct vg_conn;
 
 struct vg_conn_user {
 	/*
-	 * Bytes taken, ≤ length; a negative errno closes the connection (after what is in `out` has been sent). It takes
+	 * Bytes taken, ≤ length; a negative errno closes the connection, after what is in `out` has been sent and the
+	 * peer had VG_CONN_LINGER_NS to read it: its unread bytes would reset the connection under our last words. It takes
 	 * all whole messages it can, and may stop early when `out` holds more than VG_CONN_OUT_HIGH or it has paused: it
 	 * is called again with the rest when there is room. After a call that took something it is called with the rest
 	 * at once, after one that took nothing only when there is more.
@@ -46,7 +48,7 @@ struct vg_conn {
 	struct vg_conn_pool *pool;
 	const struct vg_conn_user *user;
 	int fd;
-	vg_io_op recv_op, send_op;
+	vg_io_op recv_op, send_op, linger_op;
 	__u8 *held;		/* assembly buffer */
 	size_t held_length, held_capacity, held_at;
 	size_t sending;		/* bytes of the send in flight */
@@ -55,6 +57,7 @@ struct vg_conn {
 	bool queued;		/* in the pool's list of connections to look after at the next flush */
 	bool finishing;		/* close when `out` is empty; input is dropped */
 	bool aborting;		/* close as soon as no send is in flight */
+	bool lingered;		/* has begun to wait for the peer to read our last words */
 	bool peer_closed;	/* no more input will come */
 	bool over_high;		/* more than VG_CONN_OUT_HIGH was waiting: on_drain is owed */
 	int close_reason;

@@ -91,6 +91,8 @@ void vg_io_on_wake(struct vg_io *io, vg_io_fn fn, void *owner);
 void vg_io_cancel(struct vg_io *io, vg_io_op op);
 /* End the operation soon, and let its owner hear the rest: what had happened already, then an event without `more`. */
 void vg_io_stop(struct vg_io *io, vg_io_op op);
+/* No more will be sent: the peer reads the end of the stream behind what has completed. Receiving goes on. */
+void vg_io_shutdown(struct vg_io *io, int fd);
 /* Close the descriptor once everything submitted for it so far has been started; its operations are to be cancelled before. */
 void vg_io_close(struct vg_io *io, int fd);
 /* A new socket of `family` and `type` to connect or send from, close-on-exec (and TCP without delay), or a negative errno. */

@@ -406,6 +406,11 @@ void vg_io_close(struct vg_io *io, int fd)
 	io_uring_sqe_set_data64(sqe, USER_DATA_NONE);
 }
 
+void vg_io_shutdown(struct vg_io *io, int fd)
+{
+	(void)shutdown(fd, SHUT_WR); /* fails when the peer has gone already: nothing to tell it */
+}
+
 int vg_io_socket(struct vg_io *io, int family, int type)
 {
 	int fd = socket(family, type | SOCK_CLOEXEC, 0), one = 1;

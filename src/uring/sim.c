@@ -546,6 +546,11 @@ void vg_io_close(struct vg_io *io, int fd)
 	io->closing[io->closing_count++] = fd;
 }
 
+void vg_io_shutdown(struct vg_io *io, int fd)
+{
+	vg_sim_shutdown(fd);
+}
+
 int vg_io_socket(struct vg_io *io, int family, int type)
 {
 	return vg_sim_socket_new(type == SOCK_DGRAM ? SIM_DATAGRAM : SIM_NEW)->fd;

@@ -280,6 +280,8 @@ static void test_conn_too_long_message_is_refused_after_the_answers(void **state
 	say(fixture, "x");
 	hear(fixture, "answered");
 	hear(fixture, NULL);
+	shutdown(fixture->peer, SHUT_WR);
+	settle(fixture);
 	assert_int_equal(fixture->close_reason, -EMSGSIZE);
 }
 
@@ -292,8 +294,44 @@ static void test_conn_error_closes_after_the_last_words(void **state)
 	say(fixture, "nonsense");
 	hear(fixture, fixture->reply);
 	hear(fixture, NULL);
+	shutdown(fixture->peer, SHUT_WR);
+	settle(fixture);
 	assert_int_equal(fixture->close_reason, -EPROTO);
 	assert_int_equal(fixture->calls, 1);
+}
+
+/* Over TCP, where a close on unread bytes is a reset: a client that goes on sending reads what was wrong all the same. */
+static void test_conn_last_words_reach_a_client_that_is_still_sending(void **state)
+{
+	static __u8 data[1 << 20];
+	struct fixture *fixture = *state, late = { .reply = "-ERR too long\r\n", .result = -EPROTO };
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+	int listening = vg_listen_tcp("127.0.0.1:0"), client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ssize_t bytes;
+
+	assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &length), 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(fcntl(client, F_SETFL, O_NONBLOCK), 0);
+	late.peer = client;
+	assert_int_equal(vg_conn_open(fixture->conns, accept(listening, NULL, NULL), &user, &late, &late.conn), 0);
+	assert_int_equal(((struct sockaddr_in *)&late.conn->peer)->sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+	for (size_t sent = 0, turns = 0; sent < 8 * sizeof(data) && turns < TURNS_MAX; turns++) {
+		bytes = write(client, data, sizeof(data));
+		sent += bytes > 0 ? bytes : 0;
+		assert_true(bytes > 0 || errno == EAGAIN);
+		vg_io_run(fixture->io, false);
+		vg_conn_pool_flush(fixture->conns);
+	}
+	settle(fixture);
+	hear(&late, late.reply);
+	hear(&late, NULL);
+	assert_int_equal(late.calls, 1);
+	assert_int_equal(late.closes, 0);
+	close(client);
+	settle(fixture);
+	assert_int_equal(late.close_reason, -EPROTO);
+	close(listening);
 }
 
 static void test_conn_half_closed_peer_gets_its_answers(void **state)
@@ -444,6 +482,7 @@ int main(void)
 		real(test_conn_slow_reader_is_bounded_and_drains),
 		real(test_conn_too_long_message_is_refused_after_the_answers),
 		real(test_conn_error_closes_after_the_last_words),
+		real(test_conn_last_words_reach_a_client_that_is_still_sending),
 		real(test_conn_half_closed_peer_gets_its_answers),
 		real(test_conn_finish_sends_first),
 		real(test_conn_abort_ends_a_stuck_send),
