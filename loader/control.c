@@ -118,7 +118,7 @@ int vg_command_load(const struct vg_options *options)
 	if (error)
 		vg_probe_explain(stderr, error);
 	else
-		printf("%s %s/v%u\n", adopted ? "adopted" : "loaded", root.path, VG_LAYOUT_VERSION);
+		printf("%s %s/v%d\n", adopted ? "adopted" : "loaded", root.path, VG_LAYOUT_VERSION);
 	return error;
 }
 

@@ -30,21 +30,21 @@ static const char *const directory_names[VG_PIN_DIRECTORY_MAX] = {
 
 static void layout_path(const struct vg_pin_root *root, char (*ret_path)[VG_PIN_PATH_BYTES])
 {
-	snprintf(*ret_path, sizeof(*ret_path), "%s/v%u", root->path, VG_LAYOUT_VERSION);
+	snprintf(*ret_path, sizeof(*ret_path), "%s/v%d", root->path, VG_LAYOUT_VERSION);
 }
 
 static void directory_path(const struct vg_pin_root *root, enum vg_pin_directory directory,
 			   char (*ret_path)[VG_PIN_PATH_BYTES])
 {
 	assert(directory < VG_PIN_DIRECTORY_MAX);
-	snprintf(*ret_path, sizeof(*ret_path), "%s/v%u/%s", root->path, VG_LAYOUT_VERSION, directory_names[directory]);
+	snprintf(*ret_path, sizeof(*ret_path), "%s/v%d/%s", root->path, VG_LAYOUT_VERSION, directory_names[directory]);
 }
 
 void vg_pin_path(const struct vg_pin_root *root, enum vg_pin_directory directory, const char *name,
 		 char (*ret_path)[VG_PIN_PATH_BYTES])
 {
 	assert(directory < VG_PIN_DIRECTORY_MAX && strlen(name) < VG_PIN_NAME_BYTES);
-	snprintf(*ret_path, sizeof(*ret_path), "%s/v%u/%s/%s", root->path, VG_LAYOUT_VERSION,
+	snprintf(*ret_path, sizeof(*ret_path), "%s/v%d/%s/%s", root->path, VG_LAYOUT_VERSION,
 		 directory_names[directory], name);
 }
 
@@ -216,7 +216,7 @@ int vg_pin_layout_check(const struct vg_pin_root *root)
 
 		if (sscanf(entry->d_name, "v%u%c", &layout, &rest) == 1 && layout != VG_LAYOUT_VERSION)
 			error = vg_explain(-EPROTONOSUPPORT,
-					   "%s has pins of layout v%u, this agent's is v%u: "
+					   "%s has pins of layout v%u, this agent's is v%d: "
 					   "unload them with the version that made them",
 					   root->path, layout, VG_LAYOUT_VERSION);
 	}

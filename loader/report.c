@@ -25,7 +25,7 @@ static const char *lower(const char *name, char (*buffer)[32])
 {
 	size_t i;
 
-	for (i = 0; name[i] && i < sizeof(*buffer) - 1; i++)
+	for (i = 0; i < sizeof(*buffer) - 1 && name[i]; i++)
 		(*buffer)[i] = (char)tolower((unsigned char)name[i]);
 	(*buffer)[i] = '\0';
 	return *buffer;
@@ -57,7 +57,7 @@ static void table_head(FILE *out, const struct vg_node_status *status)
 {
 	const struct vg_config *config = &status->config;
 
-	fprintf(out, "virgo-agent %s  %s/v%u\n", VG_VERSION, status->pin_root, VG_LAYOUT_VERSION);
+	fprintf(out, "virgo-agent %s  %s/v%d\n", VG_VERSION, status->pin_root, VG_LAYOUT_VERSION);
 	fprintf(out, "daemon      lease %s", lease_names[status->lease]);
 	if (status->lease != VG_LEASE_NONE)
 		fprintf(out, ", renewed %.3f s ago", (double)status->lease_age_ns / 1e9);
@@ -293,7 +293,7 @@ static void metrics_attachments(FILE *out, const struct vg_node_status *status)
 void vg_report_metrics(FILE *out, const struct vg_node_status *status)
 {
 	metric_head(out, "virgo_agent_info", "gauge", "The agent that answers.");
-	fprintf(out, "virgo_agent_info{version=\"%s\",layout=\"%u\"} 1\n", VG_VERSION, VG_LAYOUT_VERSION);
+	fprintf(out, "virgo_agent_info{version=\"%s\",layout=\"%d\"} 1\n", VG_VERSION, VG_LAYOUT_VERSION);
 	metrics_counters(out, status, "virgo_packets_total", "Packets that left a BPF program, by reason.", false);
 	metrics_counters(out, status, "virgo_packet_bytes_total", "Their bytes.", true);
 	metric(out, "virgo_lease_alive", "gauge", "1 while a daemon holds the arena.", status->lease == VG_LEASE_ALIVE);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The agent against a real kernel: two network namespaces with a veth pair between them, and a bpffs of its own.
+# shellcheck disable=SC2317 # functions are called by the trap and by tap_ok
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
@@ -220,6 +221,7 @@ agent attach "$IF_NODE"
 ip netns exec "$NODE" "$AGENT" run "$IF_NODE" --pin-root "$ROOT" --admin 127.0.0.1:9464 2>"$WORK/run.log" >/dev/null &
 RUNNING=$!
 get() { # PATH [METHOD]: status line and body
+	# shellcheck disable=SC2016 # expanded inside
 	ip netns exec "$NODE" bash -c 'exec 3<>/dev/tcp/127.0.0.1/9464 &&
 		printf "%s %s HTTP/1.0\r\n\r\n" "$2" "$1" >&3 && cat <&3' sh "$1" "${2:-GET}" 2>/dev/null | tr -d '\r'
 }

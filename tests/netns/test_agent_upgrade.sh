@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Upgrades while requests that only XDP answers are under way: not one is lost, the data stays, and a failure changes
 # nothing. First pings without a daemon, so that nobody else could have answered; then GETs of what a daemon stores.
+# shellcheck disable=SC2317 # functions are called by the trap and by tap_ok
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
@@ -26,7 +27,6 @@ RUNNING=""
 DAEMON=""
 VALUE=apple-pear-plum-cherry-quince-medlar-fig-date-olive-grape-melon-1
 
-# shellcheck disable=SC2317 # called by the trap
 cleanup() {
 	[ -z "$RUNNING" ] || kill "$RUNNING" 2>/dev/null
 	[ -z "$DAEMON" ] || kill -KILL "$DAEMON" 2>/dev/null
@@ -136,6 +136,7 @@ nsenter --net="/run/netns/$NODE" setpriv --reuid nobody --regid nogroup --clear-
 	2>"$WORK/virgod.log" &
 DAEMON=$!
 resp() { # REQUEST: the first line of the answer
+	# shellcheck disable=SC2016 # expanded inside
 	ip netns exec "$PEER" bash -c 'exec 3<>/dev/tcp/10.78.0.1/30000 && printf "%s\r\n" "$1" >&3 && head -n 1 <&3' \
 		sh "$1" 2>/dev/null | tr -d '\r'
 }
