@@ -30,7 +30,8 @@ struct cli {
 	__u64 timeout_ms, window;
 	unsigned int flags; /* VIRGO_NO_UDP … */
 	bool json;
-	struct virgo *virgo; /* opened by the first cli_connect */
+	bool stop_at_argument; /* options end at the first argument */
+	struct virgo *virgo;   /* opened by the first cli_connect */
 };
 
 struct cli_command {

@@ -27,10 +27,19 @@ const struct cli_command cli_commands[] = {
 	 "  -o, --output FILE    write them there",
 	 cli_read},
 	{"write", "HANDLE FILE|-", "write a file into an allocation", "  --offset N           start there", cli_write},
+	{"load", "FILE|DIR|-...", "set many keys: one a line, or one a file",
+	 "  --prefix P           put before every key\n"
+	 "  --lines              files hold one key a line (default for files and -)\n"
+	 "  --files              every file's content is the value of a key named by its path (default for DIR)",
+	 cli_load},
+	{"verify", "FILE|DIR|-...", "read back what load has set and compare it byte by byte",
+	 "  --prefix P, --lines, --files   as for load", cli_verify},
 	{"ping", "", "ask every node for a sign of life",
 	 "  -c, --count N        so many rounds (default 1; 0: for ever)\n"
 	 "  --interval SPAN      between rounds (default 1s)",
 	 cli_ping},
+	{"status", "", "show every node's keys, requests, times and memory", NULL, cli_status},
+	{"command", "ARGUMENT...", "run any RESP command: virgo command incr counter", NULL, cli_run_command},
 	{NULL},
 };
 
@@ -147,7 +156,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, const struct option *own, 
 	char shorts[32];
 	int option, result;
 
-	join_options(own, !cli->command, all, shorts);
+	join_options(own, !cli->command || cli->stop_at_argument, all, shorts);
 	optind = 0; /* glibc: start anew, and forget what the former scan knew */
 	while ((option = getopt_long(argc, argv, shorts, all, NULL)) != -1) {
 		bool is_own = option >= 256;
