@@ -13,6 +13,9 @@ static const char *const http_methods[] = { "GET ", "HEAD ", "POST ", "PUT ", "D
 static const char *const memcache_words[] = { "gets ", "gat ", "gats ", "add ", "replace ", "prepend ", "cas ", "mg ",
 					      "ms ", "md ", "ma ", "mn\r", "me ", "version\r", "stats\r", "stats " };
 
+/* These are both protocols'; the whole line tells. */
+static const char *const shared_words[] = { "set ", "append " };
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Does the line begin with one of the words? *maybe is set when it is too short to tell. */
@@ -41,9 +44,9 @@ static bool is_http(const char *line, size_t length)
 static bool is_memcache_storage(const char *line, size_t length)
 {
 	int field = 0;
-	bool digits = true;
+	bool digits = true, maybe;
 
-	if (length < 4 || (memcmp(line, "set ", 4) != 0 && (length < 7 || memcmp(line, "append ", 7) != 0)))
+	if (!begins(line, length, shared_words, COUNT(shared_words), &maybe))
 		return false;
 	for (size_t i = 0; i < length && line[i] != '\r'; i++) {
 		if (line[i] == ' ') {
@@ -78,8 +81,8 @@ enum vg_protocol vg_dispatch(const __u8 *data, size_t length, bool ended)
 		return VG_PROTOCOL_TEXT;
 	if (begins(line, length, memcache_words, COUNT(memcache_words), &maybe))
 		return VG_PROTOCOL_MEMCACHE;
-	begins(line, length, http_methods, COUNT(http_methods), &maybe);
-	if (length >= 4 && (memcmp(line, "set ", 4) == 0 || (length >= 7 && memcmp(line, "append ", 7) == 0)))
+	if (begins(line, length, http_methods, COUNT(http_methods), &maybe) ||
+	    begins(line, length, shared_words, COUNT(shared_words), &maybe))
 		maybe = true;
 
 	end = memchr(line, '\n', length);
@@ -88,7 +91,7 @@ enum vg_protocol vg_dispatch(const __u8 *data, size_t length, bool ended)
 		length = (size_t)(end - line);
 	if (is_http(line, length))
 		return VG_PROTOCOL_HTTP;
-	if (!whole && (maybe || begins(line, length, http_methods, COUNT(http_methods), &maybe)))
+	if (!whole && maybe)
 		return VG_PROTOCOL_UNKNOWN;
 	if (end && is_memcache_storage(line, length))
 		return VG_PROTOCOL_MEMCACHE;

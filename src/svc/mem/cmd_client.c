@@ -321,8 +321,10 @@ int vg_cmd_client_reply(struct vg_call *call)
 	} else if (vg_arg_is(&call->arg[2], "off")) {
 		call->client->flags |= VG_CLIENT_REPLY_OFF;
 	} else if (vg_arg_is(&call->arg[2], "skip")) {
+		/* When this very command is to be skipped, the session still has to take that mark away. */
 		if (!(call->client->flags & VG_CLIENT_REPLY_OFF))
-			call->client->flags |= VG_CLIENT_REPLY_SKIP_NEXT;
+			call->client->flags |= call->client->flags & VG_CLIENT_REPLY_SKIP ? VG_CLIENT_REPLY_SKIP_NEXT :
+											    VG_CLIENT_REPLY_SKIP;
 	} else {
 		return vg_call_syntax_error(call);
 	}

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/resp_route.h"
 
 #define CURSOR_NODE_SHIFT 52 /* 10 bits of node above it keep a cursor below 2^63 */
 #define CURSOR_MASK ((1ULL << CURSOR_NODE_SHIFT) - 1)
@@ -173,26 +174,78 @@ int vg_cmd_scan(struct vg_call *call)
 
 /* ---- the rest ---------------------------------------------------------------------------------------------------------- */
 
+/* Some key of this node; false: there is none. */
+static bool answer_random(struct vg_env *env, struct vg_out *out)
+{
+	char key[VG_KEY_MAX];
+	ssize_t length = vg_store_random(env->store, vg_env_random(env), vg_clock_unix_ms(env->clock), key);
+
+	if (length < 0)
+		return false;
+	vg_resp_bulk(out, key, (size_t)length);
+	return true;
+}
+
+/*
+ * Nodes own about as many keys each, so each is drawn as often. One that has none sends the question on to the next.
+ * pending->work counts down the nodes still to be asked, above the number of the one that is.
+ */
+static void random_next(struct vg_pending *pending, size_t left, __u16 node);
+
+static void on_random(void *context, const struct vg_peer_reply *reply)
+{
+	struct vg_pending *pending = context;
+	size_t work = (size_t)pending->work;
+	__u16 node = (__u16)work;
+	char text[VG_ROUTE_ERROR_BYTES];
+
+	if (vg_route_reply_error(pending->env, node, reply, text)) {
+		vg_resp_error(&pending->out, "%s", text);
+		vg_pending_done(pending);
+	} else if (((const char *)reply->body)[0] == '_' || ((const char *)reply->body)[1] == '-') {
+		random_next(pending, work >> 16, (__u16)((node + 1) % vg_cluster_nodes(pending->env->cluster)));
+	} else {
+		vg_out_append(&pending->out, reply->body, reply->body_length);
+		vg_pending_done(pending);
+	}
+}
+
+static void random_next(struct vg_pending *pending, size_t left, __u16 node)
+{
+	static const char request[] = "*1\r\n$9\r\nRANDOMKEY\r\n";
+	struct vg_env *env = pending->env;
+	bool here = node == vg_cluster_self(env->cluster);
+
+	if (left && here && !answer_random(env, &pending->out)) {
+		left--;
+		node = (__u16)((node + 1) % vg_cluster_nodes(env->cluster));
+		here = false;
+	}
+	if (!left && !pending->out.bytes)
+		vg_resp_null(&pending->out, pending->version);
+	if (!left || here) {
+		vg_pending_done(pending);
+		return;
+	}
+	pending->work = (void *)((left - 1) << 16 | node);
+	vg_route_ask(env, node, pending->version, 0, request, sizeof(request) - 1, on_random, pending);
+}
+
 int vg_cmd_randomkey(struct vg_call *call)
 {
 	__u16 nodes = vg_cluster_nodes(call->env->cluster);
-	__u64 random = vg_env_random(call->env);
-	char key[VG_KEY_MAX];
-	ssize_t length;
+	struct vg_pending *pending;
 
-	/* Nodes own about as many keys each, so each is drawn as often; one that has none is replaced by this one. */
-	if (!call->alone && !call->forwarded) {
-		__u16 node = (__u16)((random >> 32) % nodes);
-
-		if (node != vg_cluster_self(call->env->cluster))
-			return vg_route_forward(call, node);
+	if (call->alone || call->forwarded) {
+		if (!answer_random(call->env, call->out))
+			vg_resp_null(call->out, call->version);
+		return 0;
 	}
-	length = vg_store_random(call->env->store, random, call->now_ms, key);
-	if (length < 0)
-		vg_resp_null(call->out, call->version);
-	else
-		vg_resp_bulk(call->out, key, (size_t)length);
-	return 0;
+	pending = vg_call_defer(call);
+	if (!pending)
+		return 0;
+	random_next(pending, nodes, (__u16)((vg_env_random(call->env) >> 32) % nodes));
+	return -EINPROGRESS;
 }
 
 int vg_cmd_dbsize(struct vg_call *call)

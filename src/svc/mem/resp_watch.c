@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "svc/mem/cmd.h"
 #include "svc/mem/mem.h"
@@ -24,9 +23,14 @@ static struct vg_latency latency;
 static struct vg_command_count *counts_of_worker[WORKERS_MAX];
 static struct vg_command_count *counts_base; /* what had been counted at the last reset */
 
-static size_t counts_bytes(void)
+static struct vg_command_count *counts_new(const struct vg_mem *mem)
 {
-	return (size_t)vg_commands_count * sizeof(struct vg_command_count);
+	size_t bytes = (size_t)vg_commands_count * sizeof(struct vg_command_count);
+	struct vg_command_count *counts = mem->alloc(mem->context, bytes);
+
+	if (counts)
+		memset(counts, 0, bytes);
+	return counts;
 }
 
 int vg_mem_resp_init(struct vg_env *env)
@@ -35,13 +39,13 @@ int vg_mem_resp_init(struct vg_env *env)
 
 	if (env->worker >= WORKERS_MAX)
 		return -ENOMEM;
-	counts = calloc(1, counts_bytes());
+	counts = counts_new(env->mem);
 	if (!counts)
 		return -ENOMEM;
 	pthread_mutex_lock(&lock);
 	vg_commands_init();
 	if (!counts_base)
-		counts_base = calloc(1, counts_bytes());
+		counts_base = counts_new(env->mem);
 	counts_of_worker[env->worker] = counts;
 	pthread_mutex_unlock(&lock);
 	vg_mem_worker(env)->resp = counts;
@@ -50,17 +54,18 @@ int vg_mem_resp_init(struct vg_env *env)
 
 void vg_mem_resp_deinit(struct vg_env *env)
 {
+	const struct vg_mem *mem = env->mem;
 	bool last = true;
 
 	pthread_mutex_lock(&lock);
-	free(counts_of_worker[env->worker]);
+	mem->free(mem->context, counts_of_worker[env->worker]);
 	counts_of_worker[env->worker] = NULL;
 	vg_mem_worker(env)->resp = NULL;
 	for (int i = 0; i < WORKERS_MAX; i++)
 		if (counts_of_worker[i])
 			last = false;
-	if (last) {
-		free(counts_base);
+	if (last && counts_base) {
+		mem->free(mem->context, counts_base);
 		counts_base = NULL;
 	}
 	pthread_mutex_unlock(&lock);
@@ -172,8 +177,10 @@ static void copy_args(struct vg_slow_entry *entry, const struct vg_call *call)
 static void drop_slow(int keep)
 {
 	while (slow_count > keep) {
-		free(slow[slow_first]);
+		struct vg_slow_entry *entry = slow[slow_first];
+
 		slow[slow_first] = NULL;
+		entry->mem->free(entry->mem->context, entry);
 		slow_first = (slow_first + 1) % VG_SLOWLOG_ENTRIES_MAX;
 		slow_count--;
 	}
@@ -186,9 +193,10 @@ static void note_slow(const struct vg_call *call, __s64 duration_us)
 
 	if (keep > VG_SLOWLOG_ENTRIES_MAX)
 		keep = VG_SLOWLOG_ENTRIES_MAX;
-	entry = keep > 0 ? malloc(sizeof(*entry)) : NULL;
+	entry = keep > 0 ? call->env->mem->alloc(call->env->mem->context, sizeof(*entry)) : NULL;
 	if (!entry)
 		return;
+	entry->mem = call->env->mem;
 	entry->unix_seconds = (__s64)(call->env->clock->unix_ns / 1000000000);
 	entry->duration_us = duration_us;
 	entry->peer[0] = entry->name[0] = '\0';

@@ -40,6 +40,7 @@ void vg_watch_reset_counts(void);
 
 /* The slow log, newest first; the entry is valid during the call, which may not use the slow log. */
 struct vg_slow_entry {
+	const struct vg_mem *mem; /* where it is from */
 	__s64 id, unix_seconds, duration_us;
 	int args;	 /* kept */
 	char peer[64], name[64];
