@@ -80,10 +80,14 @@ static void follow(struct virgo *v, struct vg_request *request, __u64 owner, __u
 	}
 }
 
-/* Our padding was short of the value: pad for whatever XDP could answer, or take TCP. */
+/*
+ * Our padding was short of the value: pad for whatever XDP could answer, or take TCP. Only a value's length is a guess;
+ * what else does not fit (memory spread over nodes, a long answer) would not fit the next time either.
+ */
 static void ask_for_more(struct virgo *v, struct vg_request *request, __u64 now_ns)
 {
-	bool padded = request->datagram_length >= sizeof(struct vg_wire_header) + VG_XDP_VALUE_MAX;
+	bool padded = request->opcode != VG_OP_GET ||
+		      request->datagram_length >= sizeof(struct vg_wire_header) + VG_XDP_VALUE_MAX;
 
 	v->counters.too_big++;
 	vg_datagram_sample_value(v, VG_XDP_VALUE_MAX);
