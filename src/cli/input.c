@@ -86,7 +86,7 @@ bool cli_span(const char *text, __u64 *ret_ms)
 	static const struct {
 		const char *unit;
 		double ms;
-	} units[] = {{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"h", 3600e3}, {"d", 86400e3}};
+	} units[] = { { "", 1e3 }, { "ms", 1 }, { "s", 1e3 }, { "m", 60e3 }, { "h", 3600e3 }, { "d", 86400e3 } };
 	char *end;
 	double number = strtod(text, &end);
 

@@ -33,7 +33,7 @@ static bool get_option(void *context, int option, const char *value)
 
 int cli_get(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = {{"output", required_argument, NULL, 'o'}, {0}};
+	static const struct option own[] = { { "output", required_argument, NULL, 'o' }, { 0 } };
 	const char *path = NULL;
 	int first = cli_parse(cli, argc, argv, own, get_option, &path, 1, 1), code, error;
 	void *value;
@@ -89,12 +89,12 @@ static bool set_option(void *context, int option, const char *value)
 
 int cli_set(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = {{"ex", required_argument, NULL, OPTION_EX},
-					    {"nx", no_argument, NULL, OPTION_NX},
-					    {"xx", no_argument, NULL, OPTION_XX},
-					    {"keep-ttl", no_argument, NULL, OPTION_KEEP_TTL},
-					    {0}};
-	struct set_options options = {0};
+	static const struct option own[] = { { "ex", required_argument, NULL, OPTION_EX },
+					     { "nx", no_argument, NULL, OPTION_NX },
+					     { "xx", no_argument, NULL, OPTION_XX },
+					     { "keep-ttl", no_argument, NULL, OPTION_KEEP_TTL },
+					     { 0 } };
+	struct set_options options = { 0 };
 	int first = cli_parse(cli, argc, argv, own, set_option, &options, 2, 2), code, error;
 	char *data = NULL;
 	const char *value;

@@ -84,12 +84,12 @@ static void on_result(void *context, const struct virgo_result *result)
 static int submit(struct bulk *bulk, const char *name, size_t name_length, char *owned, char *value, size_t length)
 {
 	struct virgo *v = bulk->cli->virgo;
-	struct virgo_request request = {.operation = bulk->verify ? VIRGO_GET : VIRGO_SET, .fn = on_result};
+	struct virgo_request request = { .operation = bulk->verify ? VIRGO_GET : VIRGO_SET, .fn = on_result };
 	struct item *item = calloc(1, sizeof(*item));
 	int error = item ? 0 : -ENOMEM;
 
 	if (item) {
-		*item = (struct item){.bulk = bulk, .value = value, .length = length, .owned = owned};
+		*item = (struct item){ .bulk = bulk, .value = value, .length = length, .owned = owned };
 		item->key_length = bulk->prefix_length + name_length;
 		item->key = malloc(item->key_length + 1);
 		error = item->key ? 0 : -ENOMEM;
@@ -113,7 +113,7 @@ static int submit(struct bulk *bulk, const char *name, size_t name_length, char 
 	while ((error = virgo_submit(v, &request)) == -EAGAIN)
 		(void)virgo_wait(v, 1, -1);
 	if (error) {
-		on_result(item, &(struct virgo_result){.error = error});
+		on_result(item, &(struct virgo_result){ .error = error });
 		return 0;
 	}
 	return bulk->error == -EHOSTUNREACH || bulk->error == -EACCES ? bulk->error : 0;
@@ -264,11 +264,11 @@ static int report(struct bulk *bulk, __u64 elapsed_ns)
 
 static int run(struct cli *cli, int argc, char **argv, bool verify)
 {
-	static const struct option own[] = {{"prefix", required_argument, NULL, OPTION_PREFIX},
-					    {"lines", no_argument, NULL, OPTION_LINES},
-					    {"files", no_argument, NULL, OPTION_FILES},
-					    {0}};
-	struct bulk bulk = {.cli = cli, .prefix = "", .verify = verify};
+	static const struct option own[] = { { "prefix", required_argument, NULL, OPTION_PREFIX },
+					     { "lines", no_argument, NULL, OPTION_LINES },
+					     { "files", no_argument, NULL, OPTION_FILES },
+					     { 0 } };
+	struct bulk bulk = { .cli = cli, .prefix = "", .verify = verify };
 	int first = cli_parse(cli, argc, argv, own, bulk_option, &bulk, 1, -1), code, error = 0;
 	__u64 started_ns = cli_now_ns();
 

@@ -11,36 +11,49 @@
 #define CLI_TIMEOUT_MS_MAX 86400000
 
 const struct cli_command cli_commands[] = {
-	{"get", "KEY", "print the value of a key", "  -o, --output FILE    write the value there", cli_get},
-	{"set", "KEY VALUE|-", "set a key; - reads the value from standard input",
-	 "  --ex SPAN            the key lives so long: 30, 1.5s, 200ms, 2m, 1h, 7d\n"
-	 "  --nx                 only if the key does not exist\n"
-	 "  --xx                 only if it does\n"
-	 "  --keep-ttl           keep the deadline it has",
-	 cli_set},
-	{"del", "KEY...", "delete keys", NULL, cli_del},
-	{"malloc", "BYTES", "allocate memory in the pool and print its handle", NULL, cli_malloc},
-	{"free", "HANDLE...", "give allocations back", NULL, cli_free},
-	{"read", "HANDLE", "read an allocation or a part of it",
-	 "  --offset N           start there\n"
-	 "  --length N           so many bytes (default: to the end)\n"
-	 "  -o, --output FILE    write them there",
-	 cli_read},
-	{"write", "HANDLE FILE|-", "write a file into an allocation", "  --offset N           start there", cli_write},
-	{"load", "FILE|DIR|-...", "set many keys: one a line, or one a file",
-	 "  --prefix P           put before every key\n"
-	 "  --lines              files hold one key a line (default for files and -)\n"
-	 "  --files              every file's content is the value of a key named by its path (default for DIR)",
-	 cli_load},
-	{"verify", "FILE|DIR|-...", "read back what load has set and compare it byte by byte",
-	 "  --prefix P, --lines, --files   as for load", cli_verify},
-	{"ping", "", "ask every node for a sign of life",
-	 "  -c, --count N        so many rounds (default 1; 0: for ever)\n"
-	 "  --interval SPAN      between rounds (default 1s)",
-	 cli_ping},
-	{"status", "", "show every node's keys, requests, times and memory", NULL, cli_status},
-	{"command", "ARGUMENT...", "run any RESP command: virgo command incr counter", NULL, cli_run_command},
-	{NULL},
+	{ "get", "KEY", "print the value of a key", "  -o, --output FILE    write the value there", cli_get },
+	{ "set", "KEY VALUE|-", "set a key; - reads the value from standard input",
+	  "  --ex SPAN            the key lives so long: 30, 1.5s, 200ms, 2m, 1h, 7d\n"
+	  "  --nx                 only if the key does not exist\n"
+	  "  --xx                 only if it does\n"
+	  "  --keep-ttl           keep the deadline it has",
+	  cli_set },
+	{ "del", "KEY...", "delete keys", NULL, cli_del },
+	{ "malloc", "BYTES", "allocate memory in the pool and print its handle", NULL, cli_malloc },
+	{ "free", "HANDLE...", "give allocations back", NULL, cli_free },
+	{ "read", "HANDLE", "read an allocation or a part of it",
+	  "  --offset N           start there\n"
+	  "  --length N           so many bytes (default: to the end)\n"
+	  "  -o, --output FILE    write them there",
+	  cli_read },
+	{ "write", "HANDLE FILE|-", "write a file into an allocation", "  --offset N           start there",
+	  cli_write },
+	{ "load", "FILE|DIR|-...", "set many keys: one a line, or one a file",
+	  "  --prefix P           put before every key\n"
+	  "  --lines              files hold one key a line (default for files and -)\n"
+	  "  --files              every file's content is the value of a key named by its path (default for DIR)",
+	  cli_load },
+	{ "verify", "FILE|DIR|-...", "read back what load has set and compare it byte by byte",
+	  "  --prefix P, --lines, --files   as for load", cli_verify },
+	{ "ping", "", "ask every node for a sign of life",
+	  "  -c, --count N        so many rounds (default 1; 0: for ever)\n"
+	  "  --interval SPAN      between rounds (default 1s)",
+	  cli_ping },
+	{ "status", "", "show every node's keys, requests, times and memory", NULL, cli_status },
+	{ "command", "ARGUMENT...", "run any RESP command: virgo command incr counter", NULL, cli_run_command },
+	{ "bench", "", "measure the pool",
+	  "  --seconds N          how long (default 5)\n"
+	  "  --rate N             requests a second, open loop (default: as many as go, closed loop)\n"
+	  "  --keys N             how many keys (default 100000)\n"
+	  "  --value-size N       bytes a value (default 64)\n"
+	  "  --sets PERCENT       share of sets (default 10)\n"
+	  "  --threads N          clients, one a thread (default 1)\n"
+	  "  --window N           requests in flight a thread (default 32)\n"
+	  "  --prefix P           put before every key (default bench:)\n"
+	  "  --no-fill            do not set every key once first\n"
+	  "  --tcp                the same as --no-udp",
+	  cli_bench },
+	{ NULL },
 };
 
 static const char general_help[] =
@@ -58,15 +71,15 @@ static const char general_help[] =
 enum { GENERAL_NO_UDP = 1, GENERAL_NO_TCP, GENERAL_ANY_NODE, GENERAL_VERSION };
 
 static const struct option general_options[] = {
-	{"node", required_argument, NULL, 'n'},
-	{"key-file", required_argument, NULL, 'k'},
-	{"timeout", required_argument, NULL, 't'},
-	{"json", no_argument, NULL, 'j'},
-	{"no-udp", no_argument, NULL, GENERAL_NO_UDP},
-	{"no-tcp", no_argument, NULL, GENERAL_NO_TCP},
-	{"any-node", no_argument, NULL, GENERAL_ANY_NODE},
-	{"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, GENERAL_VERSION},
+	{ "node", required_argument, NULL, 'n' },
+	{ "key-file", required_argument, NULL, 'k' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "no-udp", no_argument, NULL, GENERAL_NO_UDP },
+	{ "no-tcp", no_argument, NULL, GENERAL_NO_TCP },
+	{ "any-node", no_argument, NULL, GENERAL_ANY_NODE },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, GENERAL_VERSION },
 };
 #define GENERAL_OPTIONS (sizeof(general_options) / sizeof(general_options[0]))
 
@@ -145,7 +158,7 @@ static void join_options(const struct option *own, bool stop, struct option *ret
 		ret_all[count++] = *own;
 	for (size_t i = 0; i < GENERAL_OPTIONS; i++)
 		ret_all[count++] = general_options[i];
-	ret_all[count] = (struct option){0};
+	ret_all[count] = (struct option){ 0 };
 	memcpy(ret_short + at, "n:k:t:jho:c:", sizeof("n:k:t:jho:c:"));
 }
 
@@ -213,7 +226,7 @@ int cli_connect(struct cli *cli)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = {0};
+	struct cli cli = { 0 };
 	const struct cli_command *command;
 	int first = cli_parse(&cli, argc, argv, NULL, NULL, NULL, 1, -1), code;
 

@@ -109,11 +109,11 @@ static int copy_out(struct cli *cli, __u64 handle, const struct range_options *o
 
 int cli_read(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = {{"offset", required_argument, NULL, OPTION_OFFSET},
-					    {"length", required_argument, NULL, OPTION_LENGTH},
-					    {"output", required_argument, NULL, 'o'},
-					    {0}};
-	struct range_options options = {0};
+	static const struct option own[] = { { "offset", required_argument, NULL, OPTION_OFFSET },
+					     { "length", required_argument, NULL, OPTION_LENGTH },
+					     { "output", required_argument, NULL, 'o' },
+					     { 0 } };
+	struct range_options options = { 0 };
 	int first = cli_parse(cli, argc, argv, own, range_option, &options, 1, 1), code, error, fd = STDOUT_FILENO;
 	const char *what;
 	uint64_t bytes;
@@ -158,8 +158,8 @@ int cli_read(struct cli *cli, int argc, char **argv)
 
 int cli_write(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = {{"offset", required_argument, NULL, OPTION_OFFSET}, {0}};
-	struct range_options options = {0};
+	static const struct option own[] = { { "offset", required_argument, NULL, OPTION_OFFSET }, { 0 } };
+	struct range_options options = { 0 };
 	int first = cli_parse(cli, argc, argv, own, range_option, &options, 2, 2), code, error;
 	struct cli_progress progress;
 	size_t length, done = 0;

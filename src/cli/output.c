@@ -128,7 +128,7 @@ const char *cli_duration(char *text, size_t text_bytes, double ns)
 
 const char *cli_bytes(char *text, size_t text_bytes, double bytes)
 {
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
 	unsigned int unit = 0;
 
 	for (; bytes >= 1024 && unit < 4; unit++)

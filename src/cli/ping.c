@@ -63,9 +63,10 @@ static int round_of_pings(struct cli *cli)
 
 int cli_ping(struct cli *cli, int argc, char **argv)
 {
-	static const struct option own[] = {
-		{"count", required_argument, NULL, 'c'}, {"interval", required_argument, NULL, OPTION_INTERVAL}, {0}};
-	struct ping_options options = {.count = 1, .interval_ms = 1000};
+	static const struct option own[] = { { "count", required_argument, NULL, 'c' },
+					     { "interval", required_argument, NULL, OPTION_INTERVAL },
+					     { 0 } };
+	struct ping_options options = { .count = 1, .interval_ms = 1000 };
 	int first = cli_parse(cli, argc, argv, own, ping_option, &options, 0, 0), code, worst = CLI_OK;
 
 	if (first < 0)
@@ -74,8 +75,8 @@ int cli_ping(struct cli *cli, int argc, char **argv)
 	if (code)
 		return code;
 	for (__u64 i = 0; !options.count || i < options.count; i++) {
-		struct timespec pause = {(time_t)(options.interval_ms / 1000),
-					 (long)(options.interval_ms % 1000) * 1000000};
+		struct timespec pause = { (time_t)(options.interval_ms / 1000),
+					  (long)(options.interval_ms % 1000) * 1000000 };
 
 		if (i)
 			(void)nanosleep(&pause, NULL);

@@ -19,11 +19,11 @@ __u64 cli_now_ns(void)
 
 void cli_progress_start(struct cli_progress *progress, const char *what, __u64 total, bool bytes)
 {
-	*progress = (struct cli_progress){.what = what,
-					  .total = total,
-					  .started_ns = cli_now_ns(),
-					  .bytes = bytes,
-					  .terminal = isatty(STDERR_FILENO) == 1};
+	*progress = (struct cli_progress){ .what = what,
+					   .total = total,
+					   .started_ns = cli_now_ns(),
+					   .bytes = bytes,
+					   .terminal = isatty(STDERR_FILENO) == 1 };
 }
 
 static void draw(struct cli_progress *progress, __u64 now_ns)

@@ -312,7 +312,7 @@ int cli_run_command(struct cli *cli, int argc, char **argv)
 	error = virgo_command(cli->virgo, argc - first, (const char *const *)argv + first, NULL, &text, &length);
 	if (error)
 		return cli_fail(cli, error, argv[first]);
-	reply = (struct reply){text, text + length};
+	reply = (struct reply){ text, text + length };
 	if (length && text[0] == '-') {
 		code = cli_complain(cli, strncmp(text, "-NOAUTH", 7) == 0 ? CLI_REFUSED : CLI_OTHER, "%s: %.*s",
 				    argv[first], (int)strcspn(text + 1, "\r\n"), text + 1);

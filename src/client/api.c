@@ -77,8 +77,8 @@ static int ask(struct virgo *v, struct virgo_request *request, struct outcome *o
 
 int virgo_key_get(struct virgo *v, const void *key, size_t key_length, void **ret_value, size_t *ret_length)
 {
-	struct virgo_request request = {.operation = VIRGO_GET, .key = key, .key_length = key_length};
-	struct outcome outcome = {.allocate = true};
+	struct virgo_request request = { .operation = VIRGO_GET, .key = key, .key_length = key_length };
+	struct outcome outcome = { .allocate = true };
 	int error = ask(v, &request, &outcome);
 
 	if (error)
@@ -91,8 +91,8 @@ int virgo_key_get(struct virgo *v, const void *key, size_t key_length, void **re
 int virgo_key_read(struct virgo *v, const void *key, size_t key_length, void *buffer, size_t buffer_bytes,
 		   size_t *ret_length)
 {
-	struct virgo_request request = {.operation = VIRGO_GET, .key = key, .key_length = key_length};
-	struct outcome outcome = {.buffer = buffer, .buffer_bytes = buffer_bytes};
+	struct virgo_request request = { .operation = VIRGO_GET, .key = key, .key_length = key_length };
+	struct outcome outcome = { .buffer = buffer, .buffer_bytes = buffer_bytes };
 	int error = ask(v, &request, &outcome);
 
 	if (!error || error == -EMSGSIZE)
@@ -103,30 +103,30 @@ int virgo_key_read(struct virgo *v, const void *key, size_t key_length, void *bu
 int virgo_key_set(struct virgo *v, const void *key, size_t key_length, const void *value, size_t length,
 		  uint64_t expire_ms, unsigned int flags)
 {
-	struct virgo_request request = {.operation = VIRGO_SET,
-					.key = key,
-					.key_length = key_length,
-					.data = value,
-					.length = length,
-					.expire_ms = expire_ms,
-					.flags = flags};
+	struct virgo_request request = { .operation = VIRGO_SET,
+					 .key = key,
+					 .key_length = key_length,
+					 .data = value,
+					 .length = length,
+					 .expire_ms = expire_ms,
+					 .flags = flags };
 
-	return ask(v, &request, &(struct outcome){0});
+	return ask(v, &request, &(struct outcome){ 0 });
 }
 
 int virgo_key_del(struct virgo *v, const void *key, size_t key_length)
 {
-	struct virgo_request request = {.operation = VIRGO_DEL, .key = key, .key_length = key_length};
+	struct virgo_request request = { .operation = VIRGO_DEL, .key = key, .key_length = key_length };
 
-	return ask(v, &request, &(struct outcome){0});
+	return ask(v, &request, &(struct outcome){ 0 });
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 int virgo_malloc(struct virgo *v, uint64_t bytes, uint64_t *ret_handle)
 {
-	struct virgo_request request = {.operation = VIRGO_MALLOC, .length = bytes};
-	struct outcome outcome = {0};
+	struct virgo_request request = { .operation = VIRGO_MALLOC, .length = bytes };
+	struct outcome outcome = { 0 };
 	int error = ask(v, &request, &outcome);
 
 	if (!error)
@@ -136,25 +136,27 @@ int virgo_malloc(struct virgo *v, uint64_t bytes, uint64_t *ret_handle)
 
 int virgo_free(struct virgo *v, uint64_t handle)
 {
-	struct virgo_request request = {.operation = VIRGO_FREE, .handle = handle};
+	struct virgo_request request = { .operation = VIRGO_FREE, .handle = handle };
 
-	return ask(v, &request, &(struct outcome){0});
+	return ask(v, &request, &(struct outcome){ 0 });
 }
 
 int virgo_set_range(struct virgo *v, uint64_t handle, uint64_t offset, const void *data, size_t length)
 {
 	struct virgo_request request = {
-		.operation = VIRGO_SET_RANGE, .handle = handle, .offset = offset, .data = data, .length = length};
+		.operation = VIRGO_SET_RANGE, .handle = handle, .offset = offset, .data = data, .length = length
+	};
 
-	return ask(v, &request, &(struct outcome){0});
+	return ask(v, &request, &(struct outcome){ 0 });
 }
 
 int virgo_get_range(struct virgo *v, uint64_t handle, uint64_t offset, void *data, size_t length)
 {
 	struct virgo_request request = {
-		.operation = VIRGO_GET_RANGE, .handle = handle, .offset = offset, .length = length};
+		.operation = VIRGO_GET_RANGE, .handle = handle, .offset = offset, .length = length
+	};
 
-	return ask(v, &request, &(struct outcome){.buffer = data, .buffer_bytes = length});
+	return ask(v, &request, &(struct outcome){ .buffer = data, .buffer_bytes = length });
 }
 
 int virgo_set(struct virgo *v, uint64_t handle, const void *data, size_t length)
@@ -169,8 +171,8 @@ int virgo_get(struct virgo *v, uint64_t handle, void *data, size_t length)
 
 int virgo_size(struct virgo *v, uint64_t handle, uint64_t *ret_bytes)
 {
-	struct virgo_request request = {.operation = VIRGO_SIZE, .handle = handle};
-	struct outcome outcome = {0};
+	struct virgo_request request = { .operation = VIRGO_SIZE, .handle = handle };
+	struct outcome outcome = { 0 };
 	int error = ask(v, &request, &outcome);
 
 	if (!error)
@@ -182,7 +184,7 @@ int virgo_size(struct virgo *v, uint64_t handle, uint64_t *ret_bytes)
 
 static int ask_node(struct virgo *v, enum virgo_operation operation, unsigned int node, struct outcome *outcome)
 {
-	struct virgo_request request = {.operation = operation, .node = node == VIRGO_NODE_ANY ? 0 : node + 1};
+	struct virgo_request request = { .operation = operation, .node = node == VIRGO_NODE_ANY ? 0 : node + 1 };
 
 	if (node != VIRGO_NODE_ANY && node >= v->peers_count)
 		return -EINVAL;
@@ -191,7 +193,7 @@ static int ask_node(struct virgo *v, enum virgo_operation operation, unsigned in
 
 int virgo_ping(struct virgo *v, unsigned int node, uint64_t *ret_elapsed_ns, struct virgo_load *ret_load)
 {
-	struct outcome outcome = {0};
+	struct outcome outcome = { 0 };
 	int error = ask_node(v, VIRGO_PING, node, &outcome);
 
 	if (error)
@@ -205,7 +207,7 @@ int virgo_ping(struct virgo *v, unsigned int node, uint64_t *ret_elapsed_ns, str
 
 int virgo_status(struct virgo *v, unsigned int node, char **ret_json)
 {
-	struct outcome outcome = {.allocate = true};
+	struct outcome outcome = { .allocate = true };
 	int error = ask_node(v, VIRGO_STATUS, node, &outcome);
 
 	if (!error)
@@ -215,7 +217,7 @@ int virgo_status(struct virgo *v, unsigned int node, char **ret_json)
 
 int virgo_topology(struct virgo *v, unsigned int node, char **ret_json)
 {
-	struct outcome outcome = {.allocate = true};
+	struct outcome outcome = { .allocate = true };
 	int error = ask_node(v, VIRGO_TOPOLOGY, node, &outcome);
 
 	if (!error)
@@ -259,8 +261,8 @@ static int encode(int count, const char *const *arguments, const size_t *lengths
 int virgo_command(struct virgo *v, int count, const char *const *arguments, const size_t *lengths, char **ret_reply,
 		  size_t *ret_length)
 {
-	struct virgo_request request = {.operation = VIRGO_COMMAND};
-	struct outcome outcome = {.allocate = true};
+	struct virgo_request request = { .operation = VIRGO_COMMAND };
+	struct outcome outcome = { .allocate = true };
 	size_t length = 0;
 	char *text = NULL;
 	int error = count > 0 ? encode(count, arguments, lengths, &text, &length) : -EINVAL;

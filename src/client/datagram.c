@@ -177,11 +177,11 @@ static void flush_family(struct virgo *v, int family_index)
 
 		if (request->peer->address.any.sa_family != family)
 			continue;
-		vectors[count] = (struct iovec){request->datagram, request->datagram_length};
-		messages[count] = (struct mmsghdr){.msg_hdr = {.msg_name = &request->peer->address,
-							       .msg_namelen = request->peer->address_length,
-							       .msg_iov = &vectors[count],
-							       .msg_iovlen = 1}};
+		vectors[count] = (struct iovec){ request->datagram, request->datagram_length };
+		messages[count] = (struct mmsghdr){ .msg_hdr = { .msg_name = &request->peer->address,
+								 .msg_namelen = request->peer->address_length,
+								 .msg_iov = &vectors[count],
+								 .msg_iovlen = 1 } };
 		count++;
 		note_sent(v, request);
 	}
@@ -256,11 +256,11 @@ void vg_datagram_receive(struct virgo *v, int family_index)
 	int count;
 
 	for (int i = 0; i < VG_CLIENT_BATCH; i++) {
-		vectors[i] = (struct iovec){inbox->data[i], VG_DATAGRAM_MAX};
-		messages[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &inbox->from[i],
-							   .msg_namelen = sizeof(inbox->from[i]),
-							   .msg_iov = &vectors[i],
-							   .msg_iovlen = 1}};
+		vectors[i] = (struct iovec){ inbox->data[i], VG_DATAGRAM_MAX };
+		messages[i] = (struct mmsghdr){ .msg_hdr = { .msg_name = &inbox->from[i],
+							     .msg_namelen = sizeof(inbox->from[i]),
+							     .msg_iov = &vectors[i],
+							     .msg_iovlen = 1 } };
 	}
 	count = recvmmsg(v->fd[family_index], messages, VG_CLIENT_BATCH, MSG_DONTWAIT, NULL);
 	now_ns = vg_now_ns();
@@ -273,15 +273,15 @@ void vg_datagram_errors(struct virgo *v, int family_index, __u64 now_ns)
 {
 	union vg_address to;
 	char control[512], data[8];
-	struct iovec vector = {data, sizeof(data)};
+	struct iovec vector = { data, sizeof(data) };
 
 	for (int rounds = 0; rounds < VG_CLIENT_BATCH; rounds++) {
-		struct msghdr message = {.msg_name = &to,
-					 .msg_namelen = sizeof(to),
-					 .msg_iov = &vector,
-					 .msg_iovlen = 1,
-					 .msg_control = control,
-					 .msg_controllen = sizeof(control)};
+		struct msghdr message = { .msg_name = &to,
+					  .msg_namelen = sizeof(to),
+					  .msg_iov = &vector,
+					  .msg_iovlen = 1,
+					  .msg_control = control,
+					  .msg_controllen = sizeof(control) };
 
 		if (recvmsg(v->fd[family_index], &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			return;

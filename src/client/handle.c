@@ -77,7 +77,7 @@ static int acquire(struct virgo *v, unsigned int window)
 
 int virgo_connect(struct virgo **ret_virgo, const struct virgo_options *options, char *why, size_t why_bytes)
 {
-	struct virgo_options wanted = {.size = sizeof(wanted)};
+	struct virgo_options wanted = { .size = sizeof(wanted) };
 	struct virgo *v;
 	int error;
 

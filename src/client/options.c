@@ -59,8 +59,8 @@ static int parse_port(const char *text, __u16 *ret_port)
 
 static int add_node(struct virgo *v, char *node, __u16 port, char *why, size_t why_bytes)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV}, *found = NULL;
-	union vg_address address = {0};
+	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV }, *found = NULL;
+	union vg_address address = { 0 };
 	char whole[256], service[8], *host, *port_text;
 	struct vg_peer *peer;
 	int error;
@@ -131,7 +131,7 @@ static int hex_digit(char c)
 int vg_key_file_read(const char *path, __u64 ret_key[2], char *why, size_t why_bytes)
 {
 	char text[64] = "";
-	__u64 key[2] = {0, 0};
+	__u64 key[2] = { 0, 0 };
 	FILE *file = fopen(path, "re");
 	int error = file ? 0 : -errno, digits = 0;
 

@@ -48,18 +48,18 @@ static const struct {
 	__u8 opcode;
 	bool key, handle, data, repeatable, stream_only;
 } operations[VIRGO_OPERATION_MAX] = {
-	[VIRGO_PING] = {VG_OP_PING, .repeatable = true},
-	[VIRGO_GET] = {VG_OP_GET, .key = true, .repeatable = true},
-	[VIRGO_SET] = {VG_OP_SET, .key = true, .data = true, .repeatable = true},
-	[VIRGO_DEL] = {VG_OP_DEL, .key = true},
-	[VIRGO_GET_RANGE] = {VG_OP_HANDLE_GET, .handle = true, .repeatable = true},
-	[VIRGO_SET_RANGE] = {VG_OP_HANDLE_SET, .handle = true, .data = true, .repeatable = true},
-	[VIRGO_MALLOC] = {VG_OP_HANDLE_ALLOC},
-	[VIRGO_FREE] = {VG_OP_HANDLE_FREE, .handle = true},
-	[VIRGO_SIZE] = {VG_OP_HANDLE_GET, .handle = true, .repeatable = true},
-	[VIRGO_COMMAND] = {VG_OP_COMMAND, .data = true, .stream_only = true},
-	[VIRGO_STATUS] = {VG_OP_STATUS, .repeatable = true, .stream_only = true},
-	[VIRGO_TOPOLOGY] = {VG_OP_TOPOLOGY, .repeatable = true, .stream_only = true},
+	[VIRGO_PING] = { VG_OP_PING, .repeatable = true },
+	[VIRGO_GET] = { VG_OP_GET, .key = true, .repeatable = true },
+	[VIRGO_SET] = { VG_OP_SET, .key = true, .data = true, .repeatable = true },
+	[VIRGO_DEL] = { VG_OP_DEL, .key = true },
+	[VIRGO_GET_RANGE] = { VG_OP_HANDLE_GET, .handle = true, .repeatable = true },
+	[VIRGO_SET_RANGE] = { VG_OP_HANDLE_SET, .handle = true, .data = true, .repeatable = true },
+	[VIRGO_MALLOC] = { VG_OP_HANDLE_ALLOC },
+	[VIRGO_FREE] = { VG_OP_HANDLE_FREE, .handle = true },
+	[VIRGO_SIZE] = { VG_OP_HANDLE_GET, .handle = true, .repeatable = true },
+	[VIRGO_COMMAND] = { VG_OP_COMMAND, .data = true, .stream_only = true },
+	[VIRGO_STATUS] = { VG_OP_STATUS, .repeatable = true, .stream_only = true },
+	[VIRGO_TOPOLOGY] = { VG_OP_TOPOLOGY, .repeatable = true, .stream_only = true },
 };
 
 static int check(const struct virgo *v, const struct virgo_request *wanted)
@@ -215,20 +215,21 @@ int virgo_submit(struct virgo *v, const struct virgo_request *wanted)
 int virgo_submit_get(struct virgo *v, const void *key, size_t key_length, virgo_result_fn fn, void *context)
 {
 	return virgo_submit(
-		v, &(struct virgo_request){
-			   .operation = VIRGO_GET, .key = key, .key_length = key_length, .fn = fn, .context = context});
+		v,
+		&(struct virgo_request){
+			.operation = VIRGO_GET, .key = key, .key_length = key_length, .fn = fn, .context = context });
 }
 
 int virgo_submit_set(struct virgo *v, const void *key, size_t key_length, const void *value, size_t length,
 		     virgo_result_fn fn, void *context)
 {
-	return virgo_submit(v, &(struct virgo_request){.operation = VIRGO_SET,
-						       .key = key,
-						       .key_length = key_length,
-						       .data = value,
-						       .length = length,
-						       .fn = fn,
-						       .context = context});
+	return virgo_submit(v, &(struct virgo_request){ .operation = VIRGO_SET,
+							.key = key,
+							.key_length = key_length,
+							.data = value,
+							.length = length,
+							.fn = fn,
+							.context = context });
 }
 
 /* ---- choosing a path ------------------------------------------------------------------------------------------- */
@@ -364,7 +365,7 @@ void vg_request_complete(struct virgo *v, struct vg_request *request, struct vir
 
 void vg_request_fail(struct virgo *v, struct vg_request *request, int error, const char *text)
 {
-	struct virgo_result result = {.error = error, .text = text, .node = VG_NODE_NONE};
+	struct virgo_result result = { .error = error, .text = text, .node = VG_NODE_NONE };
 
 	vg_request_complete(v, request, &result);
 }
@@ -458,13 +459,13 @@ int vg_client_step(struct virgo *v, __u64 until_ns)
 	for (int i = 0; i < 2; i++)
 		if (v->fd[i] >= 0) {
 			owners[count] = NULL;
-			polled[count++] = (struct pollfd){.fd = v->fd[i], .events = POLLIN};
+			polled[count++] = (struct pollfd){ .fd = v->fd[i], .events = POLLIN };
 		}
 	for (struct vg_peer *peer = v->streams; peer; peer = peer->stream.next)
 		if (peer->stream.fd >= 0) {
 			owners[count] = peer;
 			polled[count++] =
-				(struct pollfd){.fd = peer->stream.fd, .events = vg_stream_events(&peer->stream)};
+				(struct pollfd){ .fd = peer->stream.fd, .events = vg_stream_events(&peer->stream) };
 		}
 	if (poll(polled, count, timeout_until(v, until_ns, now_ns)) < 0)
 		return errno == EINTR ? -EINTR : -errno;

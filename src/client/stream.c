@@ -20,7 +20,7 @@
 
 void vg_stream_init(struct vg_stream *stream)
 {
-	*stream = (struct vg_stream){.fd = -1};
+	*stream = (struct vg_stream){ .fd = -1 };
 }
 
 static void list(struct virgo *v, struct vg_peer *peer)
@@ -157,11 +157,11 @@ static int gather(const struct vg_stream *stream, struct iovec *vectors)
 		__u64 head = head_length(at), skip = at->stream_sent;
 
 		if (skip < head) {
-			vectors[count++] = (struct iovec){at->head + skip, head - skip};
+			vectors[count++] = (struct iovec){ at->head + skip, head - skip };
 			skip = head;
 		}
 		if (skip < frame_length(at))
-			vectors[count++] = (struct iovec){(char *)at->data + (skip - head), frame_length(at) - skip};
+			vectors[count++] = (struct iovec){ (char *)at->data + (skip - head), frame_length(at) - skip };
 	}
 	return count;
 }
@@ -192,7 +192,7 @@ static void send_some(struct virgo *v, struct vg_peer *peer, __u64 now_ns)
 	struct iovec vectors[STREAM_VECTORS];
 
 	while (stream->send_first) {
-		struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)gather(stream, vectors)};
+		struct msghdr message = { .msg_iov = vectors, .msg_iovlen = (size_t)gather(stream, vectors) };
 		ssize_t sent = sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent < 0 && (errno == EAGAIN || errno == EINTR))

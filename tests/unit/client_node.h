@@ -298,7 +298,7 @@ static inline void fake_datagram(struct fake_node *node, int fd)
 	struct sockaddr_in from;
 	socklen_t from_length = sizeof(from);
 	ssize_t got = recvfrom(fd, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from, &from_length);
-	struct fake_answer answer = {0};
+	struct fake_answer answer = { 0 };
 	const __u8 *key = (const __u8 *)(request + 1), *body;
 	size_t length;
 
@@ -322,7 +322,7 @@ static inline void fake_datagram(struct fake_node *node, int fd)
 		fake_execute(node, request, key, body, &answer);
 	/* No answer is longer than its request. */
 	if (sizeof(*request) + answer.body_length > (size_t)got)
-		answer = (struct fake_answer){.status = VG_STATUS_TOO_BIG};
+		answer = (struct fake_answer){ .status = VG_STATUS_TOO_BIG };
 	reply = fake_reply(node, request, &answer, &length);
 	fake_send(node, node->faults.foreign ? node->udp_foreign : fd, reply, length, &from);
 	free(reply);
@@ -352,7 +352,7 @@ static inline bool fake_frame(struct fake_node *node, int at)
 {
 	struct vg_wire_header request;
 	const __u8 *key = node->input[at] + sizeof(request);
-	struct fake_answer answer = {0};
+	struct fake_answer answer = { 0 };
 	size_t length;
 	__u8 *reply;
 
@@ -420,13 +420,13 @@ static inline void *fake_run(void *context)
 	struct fake_node *node = context;
 
 	for (;;) {
-		struct pollfd polled[4 + FAKE_CONNECTIONS] = {{node->stop, POLLIN, 0},
-							      {node->udp, POLLIN, 0},
-							      {node->udp_foreign, POLLIN, 0},
-							      {node->listener, POLLIN, 0}};
+		struct pollfd polled[4 + FAKE_CONNECTIONS] = { { node->stop, POLLIN, 0 },
+							       { node->udp, POLLIN, 0 },
+							       { node->udp_foreign, POLLIN, 0 },
+							       { node->listener, POLLIN, 0 } };
 
 		for (int i = 0; i < FAKE_CONNECTIONS; i++)
-			polled[4 + i] = (struct pollfd){node->connection[i], POLLIN, 0};
+			polled[4 + i] = (struct pollfd){ node->connection[i], POLLIN, 0 };
 		(void)poll(polled, 4 + FAKE_CONNECTIONS, -1);
 		if (polled[0].revents)
 			return NULL;
@@ -446,8 +446,9 @@ static inline void *fake_run(void *context)
 
 static inline int fake_socket(int type, __u16 *port)
 {
-	struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(*port)};
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				       .sin_port = htons(*port) };
 	socklen_t length = sizeof(address);
 	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 

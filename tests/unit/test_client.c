@@ -10,18 +10,18 @@
 #include "client_node.h"
 #include "virgo/virgo.h"
 
-static const __u64 cluster_key[2] = {0x0011223344556677ULL, 0x8899aabbccddeeffULL};
+static const __u64 cluster_key[2] = { 0x0011223344556677ULL, 0x8899aabbccddeeffULL };
 
 static struct virgo *client_of(const struct fake_node *node, unsigned int flags, unsigned int timeout_ms,
 			       const char *key_file)
 {
 	char address[32];
-	struct virgo_options options = {.size = sizeof(options),
-					.nodes = address,
-					.flags = flags,
-					.timeout_ms = timeout_ms,
-					.resends = 12,
-					.key_file = key_file ? key_file : ""};
+	struct virgo_options options = { .size = sizeof(options),
+					 .nodes = address,
+					 .flags = flags,
+					 .timeout_ms = timeout_ms,
+					 .resends = 12,
+					 .key_file = key_file ? key_file : "" };
 	struct virgo *v;
 
 	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", node->port);
@@ -242,25 +242,25 @@ static void many_with(const struct fake_faults *faults, const __u64 *key, const 
 
 static void test_client_pipeline(void **state)
 {
-	many_with(&(struct fake_faults){0}, NULL, NULL, 0);
+	many_with(&(struct fake_faults){ 0 }, NULL, NULL, 0);
 }
 
 static void test_client_pipeline_over_tcp(void **state)
 {
-	many_with(&(struct fake_faults){0}, NULL, NULL, VIRGO_NO_UDP);
+	many_with(&(struct fake_faults){ 0 }, NULL, NULL, VIRGO_NO_UDP);
 }
 
 static void test_client_loss_doubles_delays(void **state)
 {
 	many_with(
 		&(struct fake_faults){
-			.lose_request_percent = 5, .lose_reply_percent = 5, .double_percent = 20, .delay_percent = 20},
+			.lose_request_percent = 5, .lose_reply_percent = 5, .double_percent = 20, .delay_percent = 20 },
 		NULL, NULL, VIRGO_NO_TCP);
 }
 
 static void test_client_forged_answers(void **state)
 {
-	many_with(&(struct fake_faults){.forge = true}, NULL, NULL, 0);
+	many_with(&(struct fake_faults){ .forge = true }, NULL, NULL, 0);
 }
 
 static void write_key_file(char *path, const char *text)
@@ -277,7 +277,7 @@ static void test_client_forged_tags(void **state)
 	char path[] = "/tmp/virgo-test-key-XXXXXX";
 
 	write_key_file(path, "00112233445566778899AABBCCDDEEFF\n");
-	many_with(&(struct fake_faults){.forge = true, .foreign = true}, cluster_key, path, 0);
+	many_with(&(struct fake_faults){ .forge = true, .foreign = true }, cluster_key, path, 0);
 	(void)unlink(path);
 }
 
@@ -305,9 +305,9 @@ static void test_client_wrong_key_is_refused(void **state)
 
 static void test_client_changes_are_made_once(void **state)
 {
-	const struct fake_faults lossy = {.lose_reply_percent = 40};
+	const struct fake_faults lossy = { .lose_reply_percent = 40 };
 	struct fake_node *node = fake_start(1, NULL, NULL, true);
-	struct virgo_options options = {.size = sizeof(options), .key_file = "", .resends = 20, .timeout_ms = 20000};
+	struct virgo_options options = { .size = sizeof(options), .key_file = "", .resends = 20, .timeout_ms = 20000 };
 	char address[32];
 	struct virgo *v;
 	uint64_t handle;
@@ -336,7 +336,7 @@ static void test_client_changes_are_made_once(void **state)
 
 static void test_client_direct_return_teaches_the_route(void **state)
 {
-	struct fake_node *node = fake_start(7, &(struct fake_faults){.foreign = true}, NULL, true);
+	struct fake_node *node = fake_start(7, &(struct fake_faults){ .foreign = true }, NULL, true);
 	struct virgo *v = client_of(node, 0, 0, NULL);
 	size_t length;
 	void *value;
@@ -359,7 +359,7 @@ static void test_client_direct_return_teaches_the_route(void **state)
 
 static void test_client_udp_blocked(void **state)
 {
-	struct fake_node *node = fake_start(1, &(struct fake_faults){.mute_udp = true}, NULL, true);
+	struct fake_node *node = fake_start(1, &(struct fake_faults){ .mute_udp = true }, NULL, true);
 	struct virgo *v = client_of(node, 0, 0, NULL);
 	size_t length;
 	void *value;
@@ -391,13 +391,13 @@ static void test_client_tcp_blocked(void **state)
 static void test_client_wrong_node(void **state)
 {
 	struct fake_node *owner = fake_start(3, NULL, NULL, true), *other;
-	struct virgo_options options = {.size = sizeof(options), .key_file = ""};
+	struct virgo_options options = { .size = sizeof(options), .key_file = "" };
 	char addresses[64];
 	struct virgo *v;
 	size_t length;
 	void *value;
 
-	other = fake_start(2, &(struct fake_faults){.wrong_node = 3 + 1}, NULL, true);
+	other = fake_start(2, &(struct fake_faults){ .wrong_node = 3 + 1 }, NULL, true);
 	/* The owner's address is not known: the node that was asked does it for us over TCP. */
 	v = client_of(other, 0, 0, NULL);
 	assert_int_equal(virgo_key_get(v, "k", 1, &value, &length), -ENOENT);
@@ -420,7 +420,7 @@ static void test_client_wrong_node(void **state)
 
 static void test_client_busy_is_tried_again(void **state)
 {
-	struct fake_node *node = fake_start(1, &(struct fake_faults){.busy = 5}, NULL, true);
+	struct fake_node *node = fake_start(1, &(struct fake_faults){ .busy = 5 }, NULL, true);
 	struct virgo *v = client_of(node, 0, 0, NULL);
 
 	assert_int_equal(virgo_key_set(v, "k", 1, "v", 1, 0, 0), 0);
@@ -432,7 +432,7 @@ static void test_client_busy_is_tried_again(void **state)
 static void test_client_second_node_when_the_first_is_dead(void **state)
 {
 	struct fake_node *node = fake_start(1, NULL, NULL, true);
-	struct virgo_options options = {.size = sizeof(options), .key_file = ""};
+	struct virgo_options options = { .size = sizeof(options), .key_file = "" };
 	char addresses[64];
 	struct virgo *v;
 	char *json;
@@ -453,9 +453,9 @@ static void test_client_second_node_when_the_first_is_dead(void **state)
 
 static void test_client_connection_breaks(void **state)
 {
-	struct fake_node *node = fake_start(1, &(struct fake_faults){.break_streams = true}, NULL, true);
+	struct fake_node *node = fake_start(1, &(struct fake_faults){ .break_streams = true }, NULL, true);
 	struct virgo *v = client_of(node, VIRGO_NO_UDP, 2000, NULL);
-	const char *const ping[] = {"PING"};
+	const char *const ping[] = { "PING" };
 	size_t length;
 	void *value;
 	char *reply;
@@ -463,9 +463,9 @@ static void test_client_connection_breaks(void **state)
 	/* What may be repeated is, once a node; what may not says that nobody knows. */
 	assert_int_equal(virgo_key_get(v, "k", 1, &value, &length), -EHOSTUNREACH);
 	assert_int_equal(virgo_command(v, 1, ping, NULL, &reply, &length), -ECONNRESET);
-	fake_set_faults(node, &(struct fake_faults){.garbage_streams = true});
+	fake_set_faults(node, &(struct fake_faults){ .garbage_streams = true });
 	assert_int_equal(virgo_key_get(v, "k", 1, &value, &length), -EPROTO);
-	fake_set_faults(node, &(struct fake_faults){0});
+	fake_set_faults(node, &(struct fake_faults){ 0 });
 	assert_int_equal(virgo_command(v, 1, ping, NULL, &reply, &length), 0);
 	assert_string_equal(reply, "+PONG\r\n");
 	free(reply);
@@ -475,7 +475,7 @@ static void test_client_connection_breaks(void **state)
 
 static void test_client_nobody_there(void **state)
 {
-	struct virgo_options options = {.size = sizeof(options), .nodes = "127.0.0.1:1", .key_file = ""};
+	struct virgo_options options = { .size = sizeof(options), .nodes = "127.0.0.1:1", .key_file = "" };
 	struct virgo *v;
 	size_t length;
 	void *value;
@@ -499,9 +499,9 @@ static void on_nothing(void *context, const struct virgo_result *result)
 
 static void test_client_window(void **state)
 {
-	struct fake_node *node = fake_start(1, &(struct fake_faults){.mute_udp = true}, NULL, false);
-	struct virgo_options options = {.size = sizeof(options), .key_file = "", .window = 5, .timeout_ms = 200};
-	struct virgo_request none = {.operation = VIRGO_GET, .key = "k", .key_length = 1};
+	struct fake_node *node = fake_start(1, &(struct fake_faults){ .mute_udp = true }, NULL, false);
+	struct virgo_options options = { .size = sizeof(options), .key_file = "", .window = 5, .timeout_ms = 200 };
+	struct virgo_request none = { .operation = VIRGO_GET, .key = "k", .key_length = 1 };
 	char address[32];
 	int results = 0;
 	struct virgo *v;
@@ -529,10 +529,12 @@ static void test_client_options(void **state)
 {
 	static const char *const bad_nodes[] = {
 		"",	" , ",	  ":30000",	 "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:0",
-		"[::1", "[::1]x", "no such host"};
-	static const char *const bad_keys[] = {"", "0011", "00112233445566778899aabbccddeeff0",
-					       "zz112233445566778899aabbccddeeff", "00112233445566778899aabbccddee f"};
-	struct virgo_options options = {.size = sizeof(options), .key_file = ""};
+		"[::1", "[::1]x", "no such host"
+	};
+	static const char *const bad_keys[] = { "", "0011", "00112233445566778899aabbccddeeff0",
+						"zz112233445566778899aabbccddeeff",
+						"00112233445566778899aabbccddee f" };
+	struct virgo_options options = { .size = sizeof(options), .key_file = "" };
 	char why[200];
 	struct virgo *v = NULL;
 
