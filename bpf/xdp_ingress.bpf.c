@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The first answer to a datagram: parse, prove, and then answer it from the arena, send it on to the node that owns it,
- * or leave it to the daemon's socket. In doubt it is always left to the socket, untouched.
+ * or leave it to the daemon's socket. In doubt it is always left to the socket, as it came.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -2,7 +2,7 @@
 /*
  * Turning a request, in place, into its answer: addresses swapped, header rewritten, load stamped, tag renewed. The
  * datagram keeps its length, so no answer is longer than its request; what lies behind the body is left over from the
- * request. Called when nothing can fail any more: a packet that is passed up is never touched.
+ * request. Called when nothing can fail any more.
  */
 #ifndef VG_BPF_ANSWER_H
 #define VG_BPF_ANSWER_H

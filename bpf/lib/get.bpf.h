@@ -45,7 +45,23 @@ static __always_inline int vg_get_check_deadline(const struct vg_found *found, _
 	return expire_ms - now_ms <= VG_EXPIRY_DOUBT_MS ? VG_REASON_NEAR_EXPIRY : VG_CONTINUE;
 }
 
-/* Copy the value behind the header and believe it if the bucket has not moved; else leave the packet as it came. */
+/*
+ * A copy turned out torn: the packet goes up with the request it brought. Its key is put back; its padding is lost, which
+ * nobody reads, but the checksum covers it. Copying twice, first beside the packet, would cost every hit; this is rare.
+ */
+static __always_inline int vg_get_torn(const struct vg_serve *serve, const struct vg_xdp_key *key)
+{
+	const struct vg_frame *frame = &serve->frame;
+
+	if (key)
+		vg_key_restore(frame, key);
+	frame->udp->check = 0; /* IPv4: none */
+	if (frame->version != 4)
+		vg_checksum_write_udp6(serve->ctx, (__u32)((void *)frame->ip6 - (void *)frame->ethernet));
+	return VG_REASON_BEING_WRITTEN;
+}
+
+/* Copy the value behind the header and believe it if the bucket has not moved. */
 static __always_inline int vg_get_hit(const struct vg_serve *serve, const struct vg_xdp_key *key,
 				      const struct vg_found *found)
 {
@@ -69,10 +85,8 @@ static __always_inline int vg_get_hit(const struct vg_serve *serve, const struct
 	if (found->value_length > vg_answer_room(frame))
 		return VG_REASON_NO_ROOM;
 	if (vg_copy_value(serve->ctx, serve->shape, value_offset, found->value_length) ||
-	    !vg_index_unchanged(found)) {
-		vg_key_restore(frame, key);
-		return VG_REASON_BEING_WRITTEN;
-	}
+	    !vg_index_unchanged(found))
+		return vg_get_torn(serve, key);
 	vg_item_touch(found, unix_ns);
 	return vg_answer(serve, VG_STATUS_OK, found->value_length, VG_REASON_HIT);
 }
@@ -135,10 +149,9 @@ static __always_inline int vg_handle_get(const struct vg_serve *serve)
 		return VG_REASON_TOO_LONG;
 	if (length > vg_answer_room(frame))
 		return VG_REASON_NO_ROOM;
-	/* Behind the header there is only padding: a copy that turns out torn harms nothing. */
 	if (vg_copy_value(serve->ctx, serve->shape, cell + offset, length) ||
 	    vg_sequence_load(&slot->sequence) != sequence)
-		return VG_REASON_BEING_WRITTEN;
+		return vg_get_torn(serve, NULL);
 	return vg_answer(serve, VG_STATUS_OK, length, VG_REASON_HANDLE_HIT);
 }
 

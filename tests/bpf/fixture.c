@@ -107,17 +107,26 @@ static void counters_read(int map, struct vg_counter *counters)
 	}
 }
 
-int packet_run(int program, int counters, struct packet *packet, enum vg_reason *ret_reason)
+int packet_run_quickly(int program, struct packet *packet)
 {
-	struct vg_counter before[VG_REASON_MAX], after[VG_REASON_MAX];
 	__u8 out[sizeof(packet->bytes)];
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet->bytes, .data_size_in = packet->length,
 		    .data_out = out, .data_size_out = sizeof(out), .repeat = 1);
+
+	assert_int_equal(bpf_prog_test_run_opts(program, &options), 0);
+	memcpy(packet->bytes, out, options.data_size_out);
+	packet->length = options.data_size_out;
+	return (int)options.retval;
+}
+
+int packet_run(int program, int counters, struct packet *packet, enum vg_reason *ret_reason)
+{
+	struct vg_counter before[VG_REASON_MAX], after[VG_REASON_MAX];
 	__u32 length = packet->length;
-	int reasons = 0;
+	int reasons = 0, verdict;
 
 	counters_read(counters, before);
-	assert_int_equal(bpf_prog_test_run_opts(program, &options), 0);
+	verdict = packet_run_quickly(program, packet);
 	counters_read(counters, after);
 	for (int reason = 0; reason < VG_REASON_MAX; reason++)
 		if (after[reason].packets != before[reason].packets) {
@@ -127,9 +136,7 @@ int packet_run(int program, int counters, struct packet *packet, enum vg_reason 
 			reasons++;
 		}
 	assert_int_equal(reasons, 1);
-	memcpy(packet->bytes, out, options.data_size_out);
-	packet->length = options.data_size_out;
-	return (int)options.retval;
+	return verdict;
 }
 
 int fixture_run(const struct fixture *fixture, struct packet *packet, enum vg_reason *ret_reason)

@@ -507,8 +507,8 @@ static void test_xdp_answer_golden(void **state)
 		0x75, 0x30, 0x9c, 0x40, 0x00, 0x61, 0x00, 0x00,
 		/* VIRGO: magic, version, GET, REPLY, hops, OK; client; sequence */
 		0x56, 0x47, 1, 2, 0x00, 0x01, 0, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0, 0, 0, 0, 0, 0, 0, 42,
-		/* node 7, partition 15495 ("a"), epoch 5; hash; key and body length; argument */
-		0, 7, 0x3c, 0x87, 0, 0, 0, 5, 0xd2, 0x4e, 0xc4, 0xf1, 0xa9, 0x8c, 0x6e, 0x5b, 0, 0, 0, 0, 0, 0, 0, 3,
+		/* node 1, partition 15495 ("a"), epoch 5; hash; key and body length; argument */
+		0, 1, 0x3c, 0x87, 0, 0, 0, 5, 0xd2, 0x4e, 0xc4, 0xf1, 0xa9, 0x8c, 0x6e, 0x5b, 0, 0, 0, 0, 0, 0, 0, 3,
 		0, 0, 0, 0, 0, 0, 0, 0,
 		/* load: 3 in flight, 4 ns, 5 ns, 600 permille; no tag */
 		0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0x02, 0x58, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
