@@ -47,7 +47,8 @@ struct worker {
 	struct slot *slots, *free;
 	char *value; /* a key, repeated: the value of that key starts with it */
 	__u64 gets, sets, misses, errors, wrong, filled, elapsed_ns, most_ns;
-	int first_error, failed;
+	int first_error;
+	char first_text[256];
 	__u64 histogram[BUCKETS];
 	struct virgo_counters counters;
 };
@@ -100,8 +101,11 @@ static void on_result(void *context, const struct virgo_result *result)
 	slot->next = worker->free;
 	worker->free = slot;
 	if (result->error && result->error != -ENOENT) {
-		worker->errors++;
-		worker->first_error = worker->first_error ? worker->first_error : result->error;
+		if (!worker->errors++) {
+			worker->first_error = result->error;
+			(void)snprintf(worker->first_text, sizeof(worker->first_text), "%s",
+				       result->text ? result->text : "");
+		}
 		return;
 	}
 	if (slot->filling) {
@@ -390,6 +394,7 @@ static bool bench_option(void *context, int option, const char *value)
 
 static int run(struct cli *cli, const struct settings *settings, struct worker *workers, struct worker *sum)
 {
+	const struct worker *failed = NULL;
 	int code = CLI_OK, error = 0;
 	double rate;
 
@@ -399,12 +404,13 @@ static int run(struct cli *cli, const struct settings *settings, struct worker *
 		return code;
 	if (!settings->no_fill)
 		error = run_phase(workers, settings->threads, worker_fill);
-	for (__u64 i = 0; i < settings->threads; i++)
-		error = error ? error : workers[i].first_error;
-	if (!error)
+	for (__u64 i = 0; i < settings->threads && !failed; i++)
+		failed = workers[i].first_error ? &workers[i] : NULL;
+	if (!error && !failed)
 		error = run_phase(workers, settings->threads, worker_measure);
-	if (error)
-		return cli_fail(cli, error, "bench");
+	if (error || failed)
+		return cli_fail_said(cli, error ? error : failed->first_error, "bench",
+				     error ? "" : failed->first_text);
 	add_up(sum, workers, settings->threads);
 	rate = sum->elapsed_ns ? (double)(sum->gets + sum->sets) * 1e9 / (double)sum->elapsed_ns : 0;
 	if (cli->json)

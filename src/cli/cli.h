@@ -63,6 +63,8 @@ int cli_connect(struct cli *cli);
 
 /* Print what went wrong with `what` ("get greeting") and return the exit code. */
 int cli_fail(struct cli *cli, int error, const char *what);
+/* The same with the words that came with the error; empty: none. */
+int cli_fail_said(struct cli *cli, int error, const char *what, const char *said);
 /* The same for trouble outside the pool: files, arguments. */
 int cli_complain(struct cli *cli, enum cli_exit code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 enum cli_exit cli_exit_of(int error);

@@ -53,13 +53,13 @@ static const char *hint_of(int error)
 
 int cli_fail(struct cli *cli, int error, const char *what)
 {
-	const char *meaning = virgo_strerror(error), *said = cli->virgo ? virgo_error_text(cli->virgo) : "";
-	char text[512];
+	return cli_fail_said(cli, error, what, cli->virgo ? virgo_error_text(cli->virgo) : "");
+}
 
-	if (said[0] && strcmp(said, meaning))
-		(void)snprintf(text, sizeof(text), "%s", said);
-	else
-		(void)snprintf(text, sizeof(text), "%s", meaning);
+int cli_fail_said(struct cli *cli, int error, const char *what, const char *said)
+{
+	const char *text = said[0] ? said : virgo_strerror(error);
+
 	if (cli->json)
 		print_error_json(what, error, text);
 	fprintf(stderr, "virgo: %s: %s%s\n", what, text, hint_of(error));
