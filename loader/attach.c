@@ -148,8 +148,8 @@ static int explain_occupant(__u32 ifindex, __u32 program_id)
 		close(fd);
 	}
 	return vg_explain(-EBUSY,
-			  "%s already has an XDP program (id %u%s%s) that is not ours, and this kernel cannot run two "
-			  "side by side: it is left in place",
+			  "%s already has an XDP program (id %u%s%s) that is not ours and that no other can join: it is "
+			  "left in place",
 			  interface, program_id, info.name[0] ? ", " : "", info.name);
 }
 
@@ -242,6 +242,8 @@ int vg_attach_xdp(struct vg_pin_root *root, enum vg_object which, __u32 ifindex,
 	error = vg_dispatch_try();
 	if (!error)
 		error = xdp_beside(root, which, ifindex, mode, &attachment);
+	if (error)
+		vg_explain_forget(); /* why there is no dispatcher is not why attaching fails, if it does */
 	if (error && (occupant.drv_prog_id || occupant.skb_prog_id || occupant.hw_prog_id))
 		return explain_occupant(ifindex, occupant.drv_prog_id ?: occupant.skb_prog_id ?: occupant.hw_prog_id);
 	if (error)

@@ -69,6 +69,8 @@ int vg_dispatch_try(void)
 	}
 	bpf_object__close(replacement);
 	bpf_object__close(target);
+	if (error)
+		vg_explain_forget(); /* a trial that fails is an answer, not a failure */
 	return error ? -EOPNOTSUPP : 0;
 }
 

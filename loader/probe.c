@@ -246,6 +246,7 @@ void vg_probe_explain(FILE *out, int error)
 		int failed = trials[i].required ? trials[i].try() : 0;
 
 		if (failed)
-			fprintf(out, "virgo-agent: %s: %s (%s)\n", trials[i].name, trials[i].message, strerror(-failed));
+			fprintf(out, "virgo-agent: %s: %s (%s)\n", trials[i].name, trials[i].message,
+				strerror(-failed));
 	}
 }

@@ -61,8 +61,13 @@ static void table_head(FILE *out, const struct vg_node_status *status)
 	fprintf(out, "daemon      lease %s", lease_names[status->lease]);
 	if (status->lease != VG_LEASE_NONE)
 		fprintf(out, ", renewed %.3f s ago", (double)status->lease_age_ns / 1e9);
-	fprintf(out, "\nnode        %u of %u, epoch %u, port %u, %s\n", config->node, config->nodes, config->epoch,
-		VG_BE16TOH(config->port_mem), config->flags & VG_CONFIG_KEYED ? "keyed" : "no key");
+	fprintf(out, "\nnode        %u of %u, epoch %u, %s\nports       %u", config->node, config->nodes, config->epoch,
+		config->flags & VG_CONFIG_KEYED ? "keyed" : "no key", VG_BE16TOH(config->port_mem));
+	for (size_t i = 0; i < sizeof(config->ports_other) / sizeof(config->ports_other[0]); i++) {
+		if (config->ports_other[i])
+			fprintf(out, " %u", VG_BE16TOH(config->ports_other[i]));
+	}
+	fputc('\n', out);
 	fprintf(out, "load        %u in flight, %.1f us a request, %.1f us run-queue delay, %.1f %% memory free\n",
 		status->local.in_flight, status->local.service_ns / 1e3, status->local.run_queue_delay_ns / 1e3,
 		status->local.memory_free_permille / 10.0);

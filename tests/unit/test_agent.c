@@ -284,7 +284,7 @@ static void test_table(void **state)
 	status_fill(status);
 	text = written(vg_report_table, status);
 	assert_non_null(strstr(text, "lease alive, renewed 0.050 s ago"));
-	assert_non_null(strstr(text, "node        1 of 2, epoch 77, port 30000, keyed"));
+	assert_non_null(strstr(text, "node        1 of 2, epoch 77, keyed\nports       30000 10000\n"));
 	assert_non_null(strstr(text, "hit "));
 	assert_null(strstr(text, "not_found "));
 	assert_non_null(strstr(text, "10.0.0.2"));
