@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Writes the load stamp into the VIRGO datagrams that this node sends, so that the daemon need not. Nothing is held
- * back: every packet goes on. Attaches as tcx or, the return value means the same there, as a clsact filter.
+ * Writes the load stamp into the VIRGO datagrams that this node sends, so that the daemon need not, and notes the link
+ * address that answers go to. Nothing is held back: every packet goes on. Attaches as tcx or, the return value means the same there, as a clsact filter.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 
 #include "lib/clock.bpf.h"
 #include "lib/frame.bpf.h"
+#include "lib/neighbour.bpf.h"
 #include "lib/stamp.bpf.h"
 #include "lib/tag.bpf.h"
 
@@ -83,6 +84,7 @@ static __always_inline int examine(struct __sk_buff *skb)
 	const struct vg_local *local;
 	struct vg_frame frame;
 	__u32 zero = 0;
+	__u64 now_ns;
 
 	make_linear(skb);
 	if (vg_frame_open(&frame, vg_context_pointer(skb, data), vg_context_pointer(skb, data_end)) != VG_CONTINUE)
@@ -97,8 +99,11 @@ static __always_inline int examine(struct __sk_buff *skb)
 		return VG_REASON_EGRESS_OTHER;
 	if (frame.header->source_node != VG_HTOBE16(config->node))
 		return VG_REASON_EGRESS_OTHER;
-	if (local->lease_until_ns <= vg_now_ns())
+	now_ns = vg_now_ns();
+	if (local->lease_until_ns <= now_ns)
 		return VG_REASON_EGRESS_NO_LEASE;
+	if (frame.header->flags & VG_HTOBE16(VG_FLAG_REPLY))
+		vg_neighbour_note(&frame, skb->ifindex, now_ns);
 	return stamp(skb, &frame, config, local);
 }
 

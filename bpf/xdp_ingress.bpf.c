@@ -39,6 +39,9 @@ static __always_inline int serve_request(const struct vg_serve *serve)
 	/* What another node forwarded is answered here, if only to say that it came to the wrong one. */
 	if (owner != serve->config->node)
 		return header->flags & VG_HTOBE16(VG_FLAG_FORWARDED) ? VG_REASON_BAD_PARTITION : vg_steer(serve, owner);
+	/* A request that was steered here is answered to the client, if we know how to reach it. */
+	if (header->hops && !vg_neighbour_find(&serve->frame, serve->ctx->ingress_ifindex, serve->now_ns))
+		return VG_REASON_NO_NEIGHBOUR;
 	if (header->opcode == VG_OP_GET)
 		return vg_get(serve);
 	if (header->opcode == VG_OP_HANDLE_GET)

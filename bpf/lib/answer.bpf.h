@@ -8,6 +8,7 @@
 #define VG_BPF_ANSWER_H
 
 #include "lib/frame.bpf.h"
+#include "lib/neighbour.bpf.h"
 #include "lib/stamp.bpf.h"
 #include "lib/tag.bpf.h"
 #include "maps/state.bpf.h"
@@ -59,6 +60,21 @@ static __always_inline void vg_swap_link(struct ethhdr *ethernet)
 	__builtin_memcpy(ethernet->h_dest, source, sizeof(source));
 }
 
+/*
+ * Back to the link address the request came from; or, when another node steered it here, to the client's own. That one
+ * was there when the request was admitted: should it have been forgotten since, the answer is lost as datagrams may be.
+ */
+static __always_inline void vg_turn_link(struct xdp_md *ctx, const struct vg_frame *frame)
+{
+	const struct vg_neighbour *client = NULL;
+
+	if (frame->header->hops)
+		client = vg_neighbour_find(frame, ctx->ingress_ifindex, 0);
+	vg_swap_link(frame->ethernet);
+	if (client)
+		__builtin_memcpy(frame->ethernet->h_dest, client->mac, sizeof(client->mac));
+}
+
 static __always_inline void vg_swap_ip4(struct iphdr *ip)
 {
 	__be32 address = ip->saddr;
@@ -89,8 +105,8 @@ __noinline int vg_answer_write(struct xdp_md *ctx, __u64 shape, __u64 status_and
 
 	if (!config || !local || vg_frame_reopen(&frame, ctx, shape))
 		return -1;
+	vg_turn_link(ctx, &frame);
 	vg_answer_header(&frame, config, local, (__u8)(status_and_bytes >> 32), (__u32)status_and_bytes);
-	vg_swap_link(frame.ethernet);
 	udp = frame.udp;
 	port = udp->source;
 	udp->source = udp->dest;

@@ -7,6 +7,8 @@
 #define VG_PARTITIONS 16384	    /* Redis Cluster's number of slots: cluster-aware clients can route themselves */
 #define VG_NODES_MAX 1024	    /* a node number fits the 12 bits it has in a handle, with room to spare */
 #define VG_NODE_NONE 0xffff	    /* "not a node": the source of a client's request */
+#define VG_NEIGHBOURS_MAX 16384	    /* clients whose link address XDP remembers; the least recently used goes first */
+#define VG_NEIGHBOUR_AGE_MS 10000   /* and for so long */
 #define VG_HOPS_MAX 3		    /* a datagram is steered at most so often: a wrong table cannot make a loop */
 
 /* Ports: the original's, in one place. */

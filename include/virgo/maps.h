@@ -23,6 +23,7 @@
 #define VG_MAP_PARTITION vg_partition  /* ARRAY[VG_PARTITIONS], mmapable: struct vg_partition_owner */
 #define VG_MAP_NODE vg_node	      /* ARRAY[VG_NODES_MAX], mmapable: struct vg_node; written by the daemon */
 #define VG_MAP_COUNTER vg_counter     /* PERCPU_ARRAY[VG_REASON_MAX]: struct vg_counter; written by BPF */
+#define VG_MAP_NEIGHBOUR vg_neighbour /* LRU_HASH[VG_NEIGHBOURS_MAX]: struct vg_ip_address → struct vg_neighbour; by BPF */
 #define VG_MAP_BUDGET vg_budget	      /* PERCPU_ARRAY[1]: struct vg_budget; written by BPF */
 
 #define VG_STRINGIFY_(x) #x
@@ -222,6 +223,28 @@ struct vg_node {
 	__u32 reserved;
 };
 VG_ASSERT_SIZE(struct vg_node, 40);
+
+/* ---- what the programs tell each other ------------------------------------------------------------------------------- */
+
+/* An IP address; IPv4 as ::ffff:a.b.c.d. */
+struct vg_ip_address {
+	__u8 bytes[16];
+};
+VG_ASSERT_SIZE(struct vg_ip_address, 16);
+
+/*
+ * How to reach who asked. A steered request comes from the link address of the node that steered it, but is answered to
+ * the client: tc_egress notes where the stack sends VIRGO's answers, and XDP sends its own there. An entry older than
+ * VG_NEIGHBOUR_AGE_MS is not used: then the daemon answers, through the stack, and the entry is fresh again.
+ */
+struct vg_neighbour {
+	__u64 seen_ns; /* coarse clock */
+	__u8 mac[6];
+	__u16 reserved;
+	__u32 ifindex;
+	__u32 reserved2;
+};
+VG_ASSERT_SIZE(struct vg_neighbour, 24);
 
 /* ---- what the programs tell the world ---------------------------------------------------------------------------- */
 

@@ -51,6 +51,7 @@
 	X(EGRESS_OTHER, OK, "a departing packet that is not VIRGO's")                          \
 	X(EGRESS_NO_LEASE, OK, "departed unstamped: no daemon")                                \
 	X(PEER_PASS, PASS, "a veth peer's pass-through program")                               \
+	X(NO_NEIGHBOUR, PASS, "steered here, and the client's link address is not known yet")                               \
 	X(TOO_LONG, PASS, "a datagram or value longer than XDP handles")
 
 enum vg_reason {
