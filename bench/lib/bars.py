@@ -67,7 +67,8 @@ def of_xdp(results):
 
     return [
         Bar("XDP GET / XDP_TX echo, rate, uniform over 1 M keys, server on its own core", 0.70, True,
-            rates("xdp uniform"), rates("echo"), f"{work('xdp uniform', 'echo')}; {busy('xdp uniform')}; echo: {busy('echo')}"),
+            rates("xdp uniform"), rates("echo"),
+            f"{work('xdp uniform', 'echo')}; {busy('xdp uniform')}; echo: {busy('echo')}"),
         Bar("XDP GET / XDP_TX echo, rate, hot set of 1 K keys, server on its own core", 0.88, True,
             rates("xdp hot"), rates("echo"), f"{work('xdp hot', 'echo')}; {busy('xdp hot')}"),
         Bar("XDP GET / XDP_TX echo, whole round trip on one core, uniform", 0.70, True,
@@ -99,6 +100,6 @@ def of_tcp(results, points):
                             column(own, "server_cpu_ns"), column(other, "server_cpu_ns")))
         if pipeline == 1:
             echo = results[("io_uring echo", verb, pipeline)]
-            bars.append(Bar(f"TCP {verb.upper()}, pipeline 1, virgod / bare io_uring echo, server CPU a request", 1.15, False,
-                            column(own, "server_cpu_ns"), column(echo, "server_cpu_ns")))
+            bars.append(Bar(f"TCP {verb.upper()}, pipeline 1, virgod / bare io_uring echo, server CPU a request", 1.15,
+                            False, column(own, "server_cpu_ns"), column(echo, "server_cpu_ns")))
     return bars

@@ -43,17 +43,22 @@ def tcp_tables(results):
 
 
 def xdp_tables(results):
-    rows, slow = [], []
+    rows, slow, programs = [], [], []
     for name, samples in results.items():
         if name.endswith("latency"):
             slow.append([name.removesuffix(" latency"), scaled(column(samples, "p50_ns"), 1000, 2),
                          scaled(column(samples, "p99_ns"), 1000, 2)])
+        elif name.endswith("program"):
+            programs.append([name.removesuffix(" program"), scaled(column(samples, "ns"), 1)])
         else:
             rows.append([name, scaled(column(samples, "rate"), 1000), scaled(column(samples, "server_cpu_ns"), 1, 0),
-                         scaled(column(samples, "server_cpu_share"), 0.01, 0), scaled(column(samples, "loader_cpu_ns"), 1, 0),
+                         scaled(column(samples, "server_cpu_share"), 0.01, 0),
+                         scaled(column(samples, "loader_cpu_ns"), 1, 0),
                          scaled(column(samples, "loader_cpu_share"), 0.01, 0), f"{sum(column(samples, 'right')):,}"])
-    return table(["what answers", "thousand answers/s", "server's processor ns an answer", "server busy %",
-                  "sender's processor ns an answer", "sender busy %", "right answers"], rows) + ["", "One request at a time:", ""] + table(["what answers", "p50 µs", "p99 µs"], slow)
+    head = ["what answers", "thousand answers/s", "server's processor ns an answer", "server busy %",
+            "sender's processor ns an answer", "sender busy %", "right answers"]
+    lines = table(head, rows) + ["", "One request at a time:", ""] + table(["what answers", "p50 µs", "p99 µs"], slow)
+    return lines + ["", "The XDP program alone, by the kernel's statistics:", ""] + table(["program", "ns a run"], programs)
 
 
 def micro_table(samples):
@@ -69,8 +74,8 @@ def markdown(facts, parts):
     lines += ["", "## Bars", "", f"{len(parts['bars'])} measured, {len(missed)} missed."
               + (" Missed: " + "; ".join(bar.what for bar in missed) + "." if missed else ""), ""]
     lines += bars_table(parts["bars"])
-    lines += ["", "Every figure is the median over the runs, with the smallest and the largest; a ratio is taken within a run.",
-              "", "## TCP", ""] + tcp_tables(parts["tcp"])
+    lines += ["", "Every figure is the median over the runs, with the smallest and the largest; a ratio is taken within a "
+              "run.", "", "## TCP", ""] + tcp_tables(parts["tcp"])
     lines += ["", "## UDP and XDP", ""] + xdp_tables(parts["xdp"])
     if parts["micro"]:
         lines += ["", "## Single paths", ""] + micro_table(parts["micro"])

@@ -341,7 +341,8 @@ static int ring_init(struct engine *engine)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < RECEIVE_BUFFERS; i++)
 		io_uring_buf_ring_add(engine->buffers, engine->buffer_memory + (size_t)i * RECEIVE_BUFFER_BYTES,
-				      RECEIVE_BUFFER_BYTES, (unsigned short)i, io_uring_buf_ring_mask(RECEIVE_BUFFERS), (int)i);
+				      RECEIVE_BUFFER_BYTES, (unsigned short)i,
+				      io_uring_buf_ring_mask(RECEIVE_BUFFERS), (int)i);
 	io_uring_buf_ring_advance(engine->buffers, RECEIVE_BUFFERS);
 	return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * bench-paths: what a run of xdp_ingress costs on each path, by BPF_PROG_TEST_RUN. A program that makes a fresh request
  * of a random key calls the program under test on it, again and again; what making alone costs is taken off. The arena is
- * filled by the real store. Prints nanoseconds a run as one JSON object.
+ * filled by the real store. Prints nanoseconds a run as one JSON object. Usage: bench-paths [PART OF A NAME]
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -24,7 +24,7 @@
 #define KEYS (1u << 20)
 #define HOT_KEYS (1u << 10)
 #define ARENA_BYTES (1ull << 30)
-#define RUNS (1 << 20)
+#define RUNS (1 << 21)
 #define PORT 30000
 #define NOBODY (-1) /* path.status: the program passes the frame on */
 
@@ -143,14 +143,15 @@ static double time_path(const struct path *path, struct xdp_ingress *ingress)
 	__u32 zero = 0;
 
 	tell(ingress, path->keyed);
-	must(bpf_map__update_elem(traffic->maps.traffic_next, &zero, sizeof(zero), &target, sizeof(target), 0), "traffic_next");
+	must(bpf_map__update_elem(traffic->maps.traffic_next, &zero, sizeof(zero), &target, sizeof(target), 0),
+	     "traffic_next");
 	must(bpf_prog_test_run_opts(bpf_program__fd(traffic->progs.traffic_call), &run), path->name ?: "making");
 	check(path, run.retval, after);
 	traffic__destroy(traffic);
 	return run.duration;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct xdp_ingress *ingress = xdp_ingress__open_and_load();
 	double making = 0, ns;
@@ -159,6 +160,8 @@ int main(void)
 	must(ingress ? 0 : -errno, "xdp_ingress");
 	fill();
 	for (unsigned int i = 0; i < sizeof(PATHS) / sizeof(PATHS[0]); i++) {
+		if (argc > 1 && PATHS[i].name && !strstr(PATHS[i].name, argv[1]))
+			continue; /* for a profiler: the paths of that name only */
 		ns = time_path(&PATHS[i], ingress);
 		if (!PATHS[i].name) {
 			making = ns;

@@ -213,18 +213,18 @@ static void wait_for(struct traffic *traffic, const struct options *options, dou
 static void print_result(const struct traffic *traffic, const struct mark *from, const struct mark *to)
 {
 	double seconds = (double)(to->now_ns - from->now_ns) / 1e9;
-	__u64 answered = to->counts.answered - from->counts.answered;
+	double loader_ns = (double)(to->loader_ns - from->loader_ns), server_ns = (double)(to->server_ns - from->server_ns);
+	__u64 answered = to->counts.answered - from->counts.answered, sent = to->sent - from->sent;
 	double answers = answered ? (double)answered : 1;
 
-	printf("{\"seconds\": %.4f, \"sent\": %llu, \"answered\": %llu, \"right\": %llu, \"not_ok\": %llu, \"wrong\": %llu, "
-	       "\"lost\": %llu, \"offered_rate\": %.1f, \"rate\": %.1f, \"loader_cpu_share\": %.4f, \"loader_cpu_ns\": %.2f, "
-	       "\"server_cpu_share\": %.4f, \"server_cpu_ns\": %.2f}\n",
-	       seconds, to->sent - from->sent, answered, to->counts.right - from->counts.right,
-	       to->counts.not_ok - from->counts.not_ok, to->counts.wrong - from->counts.wrong, (unsigned long long)traffic->bss->lost,
-	       (double)(to->sent - from->sent) / seconds, (double)answered / seconds,
-	       (double)(to->loader_ns - from->loader_ns) / 1e9 / seconds, (double)(to->loader_ns - from->loader_ns) / answers,
-	       (double)(to->server_ns - from->server_ns) / 1e9 / seconds,
-	       (double)(to->server_ns - from->server_ns) / answers);
+	printf("{\"seconds\": %.4f, \"sent\": %llu, \"answered\": %llu, \"right\": %llu, \"not_ok\": %llu, \"wrong\": %llu, ",
+	       seconds, sent, answered, to->counts.right - from->counts.right, to->counts.not_ok - from->counts.not_ok,
+	       to->counts.wrong - from->counts.wrong);
+	printf("\"answered_in_all\": %llu, ", (unsigned long long)traffic->bss->sink.answered); /* warming up, too */
+	printf("\"lost\": %llu, \"offered_rate\": %.1f, \"rate\": %.1f, ", (unsigned long long)traffic->bss->lost,
+	       (double)sent / seconds, (double)answered / seconds);
+	printf("\"loader_cpu_share\": %.4f, \"loader_cpu_ns\": %.2f, \"server_cpu_share\": %.4f, \"server_cpu_ns\": %.2f}\n",
+	       loader_ns / 1e9 / seconds, loader_ns / answers, server_ns / 1e9 / seconds, server_ns / answers);
 }
 
 /* This interface's receive side runs where and how it is told, not where the server's sender leaves it. */
