@@ -406,6 +406,33 @@ static void test_conn_dry_pool_closes_and_full_table_refuses(void **state)
 	assert_int_equal(fixture->close_reason, -ENOBUFS);
 }
 
+/* Slots of connections, operations and descriptors are reused at once; a cancelled receive may still hold its own. */
+static void test_conn_churn_exhausts_nothing(void **state)
+{
+	enum { ROUNDS = 3000 };
+	struct fixture *fixture = *state, churn = { 0 };
+	int pair[2], round, highest = 0;
+
+	for (round = 0; round < ROUNDS; round++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		if (pair[1] > highest)
+			highest = pair[1];
+		assert_int_equal(vg_conn_open(fixture->conns, pair[1], &user, &churn, &churn.conn), 0);
+		assert_int_equal(write(pair[0], "ping", 4), 4);
+		if (round & 1)
+			vg_conn_abort(churn.conn, -ECONNABORTED);
+		close(pair[0]);
+		for (int turns = 0; churn.conn && turns < 10; turns++)
+			turn(fixture);
+		assert_null(churn.conn);
+		assert_int_equal(churn.closes, round + 1);
+	}
+	assert_true(highest < fixture->peer + 16);
+	say(fixture, "still here");
+	hear(fixture, "still here");
+	assert_int_equal(vg_io_stats(fixture->io)->stale, 0);
+}
+
 /* ---- addresses ------------------------------------------------------------------------------------------------------ */
 
 static void check_address(const char *text, const char *expected)
@@ -487,6 +514,7 @@ int main(void)
 		real(test_conn_finish_sends_first),
 		real(test_conn_abort_ends_a_stuck_send),
 		real(test_conn_dry_pool_closes_and_full_table_refuses),
+		real(test_conn_churn_exhausts_nothing),
 		cmocka_unit_test(test_address_text_both_ways),
 		cmocka_unit_test(test_listen_workers_share_an_address),
 	};

@@ -449,6 +449,48 @@ static void test_ring_datagrams_survive_lack_of_buffers(void **state)
 	close(client);
 }
 
+/* More at once than the completion queue holds: the kernel keeps the rest, ends the operation, and nothing is missing. */
+static void test_ring_completion_queue_overflows_without_loss(void **state)
+{
+	enum { SOCKETS = 6, EACH = 60 };
+	struct vg_io_config config = small;
+	struct heard heard[SOCKETS] = { 0 };
+	int server[SOCKETS], client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), index, round, events = 0;
+	struct sockaddr_in there;
+	struct vg_io *io;
+
+	config.entries = 4;
+	config.operations = SOCKETS + 2;
+	config.datagram_buffers = 256;
+	assert_int_equal(vg_io_new(&io, &config), 0);
+	assert_true(vg_io_run(io, false) >= 0);
+	for (index = 0; index < SOCKETS; index++) {
+		server[index] = vg_listen_udp("127.0.0.1:0");
+		assert_int_equal(vg_io_recvmsg(io, server[index], on_event, &heard[index], &heard[index].op), 0);
+	}
+	assert_true(vg_io_run(io, false) >= 0);
+	for (round = 0; round < EACH; round++) {
+		for (index = 0; index < SOCKETS; index++) {
+			there = loopback(bound_port(server[index]));
+			assert_int_equal(sendto(client, "x", 1, 0, (void *)&there, sizeof(there)), 1);
+		}
+	}
+	for (round = 0; round < 1000 && events < SOCKETS * EACH; round++) {
+		assert_true(vg_io_run(io, false) >= 0);
+		for (index = 0, events = 0; index < SOCKETS; index++)
+			events += heard[index].events;
+	}
+	assert_int_equal(events, SOCKETS * EACH);
+	assert_true(vg_io_stats(io)->overflows > 0);
+	for (index = 0; index < SOCKETS; index++) {
+		assert_int_equal(heard[index].ends, 0);
+		vg_io_cancel(io, heard[index].op);
+		vg_io_close(io, server[index]);
+	}
+	vg_io_free(io);
+	close(client);
+}
+
 /* ---- other threads --------------------------------------------------------------------------------------------------- */
 
 #define WAKES 20000
@@ -536,6 +578,7 @@ int main(void)
 		real(test_ring_slots_run_out_and_come_back),
 		real(test_ring_datagrams_arrive_whole_or_marked_truncated),
 		real(test_ring_datagrams_survive_lack_of_buffers),
+		real(test_ring_completion_queue_overflows_without_loss),
 		real(test_ring_wake_is_never_lost),
 		real(test_ring_made_here_runs_there),
 		cmocka_unit_test(test_ring_refuses_a_senseless_configuration),
