@@ -6,11 +6,14 @@
 
 #include "uring/ring.h"
 
+/* One mapping: the ring of descriptions first, the buffers behind it. */
 int vg_bufs_init(struct vg_bufs *bufs, struct io_uring *ring, int group, __u32 count, __u32 bytes)
 {
-	int error = 0;
+	struct io_uring_buf_reg registration = { .ring_entries = count, .bgid = group };
+	size_t ring_bytes = (count * sizeof(struct io_uring_buf) + 4095) & ~4095ull;
 	__u32 index;
 	void *memory;
+	int error;
 
 	if (!count || count > 32768 || count & (count - 1) || !bytes)
 		return -EINVAL;
@@ -18,27 +21,27 @@ int vg_bufs_init(struct vg_bufs *bufs, struct io_uring *ring, int group, __u32 c
 	bufs->count = count;
 	bufs->bytes = bytes;
 	bufs->group = group;
-	bufs->memory_bytes = count * bufs->stride;
-	memory = mmap(NULL, bufs->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bufs->mapped_bytes = ring_bytes + count * bufs->stride;
+	memory = mmap(NULL, bufs->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
-	bufs->memory = memory;
-	bufs->ring = io_uring_setup_buf_ring(ring, count, group, 0, &error);
-	if (!bufs->ring)
+	bufs->ring = memory;
+	bufs->memory = (__u8 *)memory + ring_bytes;
+	registration.ring_addr = (unsigned long)memory;
+	error = io_uring_register_buf_ring(ring, &registration, 0);
+	if (error)
 		return error;
+	io_uring_buf_ring_init(bufs->ring);
 	for (index = 0; index < count; index++)
 		vg_bufs_return(bufs, index);
 	vg_bufs_publish(bufs);
 	return 0;
 }
 
-void vg_bufs_deinit(struct vg_bufs *bufs, struct io_uring *ring)
+void vg_bufs_deinit(struct vg_bufs *bufs)
 {
-	/* Taking the buffer ring out of a ring that another thread owns is refused: the ring's end does it then. */
 	if (bufs->ring)
-		(void)io_uring_free_buf_ring(ring, bufs->ring, bufs->count, bufs->group);
-	if (bufs->memory)
-		munmap(bufs->memory, bufs->memory_bytes);
+		munmap(bufs->ring, bufs->mapped_bytes);
 	memset(bufs, 0, sizeof(*bufs));
 }
 

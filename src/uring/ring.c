@@ -178,10 +178,10 @@ void vg_io_free(struct vg_io *io)
 			(void)io_uring_submit(&io->ring);
 			(void)io_uring_register_sync_cancel(&io->ring, &everything);
 		}
-		vg_bufs_deinit(&io->streams, &io->ring);
-		vg_bufs_deinit(&io->datagrams, &io->ring);
 		io_uring_queue_exit(&io->ring);
 	}
+	vg_bufs_deinit(&io->streams);
+	vg_bufs_deinit(&io->datagrams);
 	vg_wake_deinit(io);
 	vg_datagram_deinit(io);
 	free(io->op);

@@ -60,7 +60,7 @@ struct vg_op_extra {
 struct vg_bufs {
 	struct io_uring_buf_ring *ring;
 	__u8 *memory;
-	size_t memory_bytes, stride;
+	size_t mapped_bytes, stride;
 	__u32 count, bytes;
 	int group;
 	int returned; /* added to the ring, not yet shown to the kernel */
@@ -108,7 +108,7 @@ void vg_op_on_completion(struct vg_io *io, const struct io_uring_cqe *cqe);
 
 /* bufs.c */
 int vg_bufs_init(struct vg_bufs *bufs, struct io_uring *ring, int group, __u32 count, __u32 bytes);
-void vg_bufs_deinit(struct vg_bufs *bufs, struct io_uring *ring);
+void vg_bufs_deinit(struct vg_bufs *bufs); /* after the ring has gone: it holds the registration */
 void vg_bufs_return(struct vg_bufs *bufs, __u32 index);
 void vg_bufs_publish(struct vg_bufs *bufs); /* show what came back to the kernel */
 static inline __u8 *vg_bufs_at(const struct vg_bufs *bufs, __u32 index)
