@@ -363,8 +363,13 @@ static void test_binary_keyed_refuses(void **state)
 	struct fake_session *session = session_on(state);
 	struct message *request;
 
-	for (__u8 opcode = 1; opcode < VG_OP_MAX; opcode++)
-		assert_int_equal(ask(session, message(opcode, "k", NULL, 0))->status, VG_STATUS_UNAUTHORIZED);
+	for (__u8 opcode = 1; opcode < VG_OP_MAX; opcode++) {
+		struct answer *got = ask(session, message(opcode, "k", NULL, 0));
+
+		assert_int_equal(got->status, VG_STATUS_UNAUTHORIZED);
+		assert_false(got->header.flags & VG_HTOBE16(VG_FLAG_TAGGED));
+		assert_int_equal(got->header.load.memory_free_permille, 0);
+	}
 	request = message(VG_OP_SET, key_of(0, 2), "v", 1);
 	message_tag(request, cluster_key);
 	request->header.tag ^= VG_HTOBE64(1);
@@ -387,6 +392,21 @@ static void test_binary_keyed_refuses(void **state)
 	request = message(VG_OP_PING, NULL, NULL, 0);
 	message_tag(request, cluster_key);
 	assert_int_equal(ask(session, request)->status, VG_STATUS_OK);
+}
+
+/* Nothing a stranger chose is signed for it, also where the stream cannot be read further. */
+static void test_binary_keyed_framing_lost(void **state)
+{
+	struct fake_session *session = session_on(state);
+	struct message *request = message(VG_OP_PING, NULL, NULL, 0);
+	struct answer *got;
+
+	request->header.version = 2;
+	got = ask(session, request);
+	assert_int_equal(got->status, VG_STATUS_UNSUPPORTED);
+	assert_int_equal(got->header.tag, 0);
+	assert_false(got->header.flags & VG_HTOBE16(VG_FLAG_TAGGED));
+	assert_true(session->session.finish);
 }
 
 static void test_binary_keyed_serves(void **state)
@@ -445,6 +465,7 @@ int main(void)
 		WITH(test_binary_answers_in_order, two),
 		WITH(test_binary_session_gone_meanwhile, two),
 		WITH(test_binary_keyed_refuses, two_keyed),
+		WITH(test_binary_keyed_framing_lost, two_keyed),
 		WITH(test_binary_keyed_serves, two_keyed),
 		WITH(test_binary_without_memory, two),
 	};

@@ -164,6 +164,8 @@ static void test_datagram_keyed(void **state)
 		got = ask_datagram(node, message(opcode, key_of(0, 2), NULL, 0), 200, false);
 		assert_int_equal(got->status, VG_STATUS_UNAUTHORIZED);
 		assert_int_equal(fake.datagram_length, 80);
+		assert_false(got->header.flags & VG_HTOBE16(VG_FLAG_TAGGED));
+		assert_int_equal(got->header.load.memory_free_permille, 0);
 	}
 	assert_int_equal(node->stats.refused[VG_REFUSAL_UNAUTHORIZED], VG_OP_MAX - 1);
 	got = ask_datagram(node, message(VG_OP_SET, key_of(0, 2), "v", 1), 100, true);

@@ -41,7 +41,8 @@ void vg_mem_binary_reply(struct vg_session *session, const struct vg_wire_header
 /* Why a frame is not executed. */
 struct refusal {
 	__u8 status;
-	bool silent; /* counted, not answered */
+	bool silent;   /* counted, not answered */
+	bool unproven; /* as in vg_mem_answer */
 	const char *text;
 };
 
@@ -49,6 +50,7 @@ static void refuse(struct vg_session *session, const struct vg_wire_header *head
 {
 	struct vg_mem_answer answer = {
 		.status = refusal->status,
+		.unproven = refusal->unproven,
 		.text = refusal->text,
 		.ident = VG_BE64TOH(header->ident),
 	};
@@ -86,6 +88,7 @@ static bool admitted(struct vg_env *env, const struct vg_frame *frame, struct re
 		ret_refusal->silent = true;
 	} else if (key ? !vg_frame_tag_right(key, &frame->header, frame->key) : !vg_mem_open(env)) {
 		ret_refusal->status = VG_STATUS_UNAUTHORIZED;
+		ret_refusal->unproven = true;
 		ret_refusal->text = key ? NULL : "a node with a password answers binary requests under a cluster key only";
 	} else if (frame->verdict == VG_WIRE_BAD_OPCODE) {
 		ret_refusal->status = VG_STATUS_UNSUPPORTED;
@@ -144,6 +147,7 @@ static void framing_lost(struct vg_session *session, const struct vg_frame *fram
 	} else if (frame->verdict == VG_WIRE_BAD_MAGIC) {
 		refusal.text = "not a VIRGO header";
 	}
+	refusal.unproven = vg_cluster_key(session->env->cluster);
 	refuse(session, &frame->header, &refusal);
 	session->finish = true;
 }

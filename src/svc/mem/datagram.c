@@ -89,7 +89,9 @@ void vg_mem_datagram(struct vg_env *env, const struct vg_datagram *datagram)
 	request.key_length = VG_BE32TOH(header.key_length);
 	request.body_length = VG_BE32TOH(header.body_length);
 	if (!datagram->proven && !vg_mem_open(env))
-		answer = (struct vg_mem_answer){ .status = VG_STATUS_UNAUTHORIZED, .ident = request.ident };
+		answer = (struct vg_mem_answer){
+			.status = VG_STATUS_UNAUTHORIZED, .unproven = true, .ident = request.ident,
+		};
 	else if (!vg_frame_padding_zero(datagram->key, request.key_length))
 		answer = (struct vg_mem_answer){ .status = VG_STATUS_BAD_REQUEST, .ident = request.ident };
 	else if (vg_mem_changes(request.opcode))

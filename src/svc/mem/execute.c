@@ -307,7 +307,8 @@ static __u32 saturated(__u64 value)
 void vg_mem_reply_header(struct vg_env *env, const struct vg_wire_header *request, const struct vg_mem_answer *answer,
 			 __u16 flags, __u32 body_length, struct vg_wire_header *ret_header)
 {
-	const __u64 *key = vg_cluster_key(env->cluster);
+	/* What a stranger chose (client, sequence, hash) is not signed for it: it could play the answer to someone else. */
+	const __u64 *key = answer->unproven ? NULL : vg_cluster_key(env->cluster);
 
 	assert(answer->status < VG_STATUS_MAX);
 	*ret_header = (struct vg_wire_header){
@@ -324,12 +325,13 @@ void vg_mem_reply_header(struct vg_env *env, const struct vg_wire_header *reques
 		.ident = VG_HTOBE64(answer->ident),
 		.body_length = VG_HTOBE32(body_length),
 		.argument = VG_HTOBE64(answer->argument),
-		.load = {
+	};
+	if (!answer->unproven)
+		ret_header->load = (struct vg_load_stamp){
 			.in_flight = VG_HTOBE32(saturated(env->stats->in_flight)),
 			.service_ns = VG_HTOBE32(saturated(env->stats->service_ns_smoothed)),
 			.memory_free_permille = memory_free_permille(env),
-		},
-	};
+		};
 	if (key)
 		ret_header->tag = vg_wire_tag_of(key, ret_header, NULL);
 }

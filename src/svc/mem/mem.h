@@ -38,6 +38,7 @@ struct vg_mem_request {
 struct vg_mem_answer {
 	__u8 status;
 	__u16 flags;	  /* VG_FLAG_TEXT: the body is another node's error text */
+	bool unproven;	  /* to who has shown no tag under a cluster key: neither signed nor told how busy we are */
 	const char *text; /* more than the status says, for a person; or NULL */
 	__u64 ident, argument;
 	/* The value: in the caller's buffer, or lent: then release(release_context) is owed once it has been used. */
