@@ -35,7 +35,7 @@ $(HELPERS): $(B)/%: $(B)/obj/%.o $(B)/libvirgo.a
 
 FUZZ_CFLAGS := $(filter-out -Werror,$(BASE_CFLAGS)) -g -O1 -fsanitize=fuzzer,address,undefined
 FUZZ_ROOMS := $(call room_sources,src/base src/proto src/pool src/svc src/svc/mem)
-$(FUZZERS): $(B)/%: %.c $(FUZZ_ROOMS) $(wildcard include/virgo/*.h src/*/*.h src/svc/*/*.h)
+$(FUZZERS): $(B)/%: %.c $(FUZZ_ROOMS) $(wildcard include/virgo/*.h src/*/*.h src/svc/*/*.h tests/unit/*.h)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_ROOMS) -linih -lsystemd -ljansson -lpthread -lm
