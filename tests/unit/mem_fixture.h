@@ -218,6 +218,11 @@ bool vg_session_kill(struct vg_env *env, __u64 id)
 	return false;
 }
 
+int vg_io_sendto(struct vg_io *io, int fd, const void *data, size_t bytes, const struct sockaddr *peer, socklen_t peer_length)
+{
+	return -EBUSY;
+}
+
 /* ---- the world ------------------------------------------------------------------------------------------------------- */
 
 static inline void *mem_alloc(void *context, size_t bytes)
