@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Each folder of src/ is a room: a static library, so that a program takes from it only what it uses.
 
+comma := ,
 room_sources = $(sort $(wildcard $(addsuffix /*.c,$(1))))
 room_objects = $(patsubst %.c,$(B)/obj/%.o,$(call room_sources,$(1)))
 
@@ -83,4 +84,12 @@ $(B)/libvirgo.so: $(CLIENT) src/client/libvirgo.map
 $(B)/virgo: $(CLI) $(B)/libvirgo.a $(B)/lib/base.a
 	$(call link,$(CLI_LIBS))
 
--include $(OBJECTS:.o=.d)
+# Small programs that show the library, linked as a user would link them: with the shared object.
+EXAMPLES := $(patsubst %.c,$(B)/%,$(sort $(wildcard examples/*.c)))
+$(EXAMPLES): $(B)/%: $(B)/obj/%.o $(B)/libvirgo.so
+	$(call link,-L$(B) -lvirgo -Wl$(comma)-rpath$(comma)'$$ORIGIN/..')
+
+.PHONY: examples
+examples: $(EXAMPLES)
+
+-include $(OBJECTS:.o=.d) $(EXAMPLES:$(B)/%=$(B)/obj/%.d)

@@ -58,6 +58,6 @@ test: test-deps
 
 .PHONY: check-programs root-programs
 check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)
-root-programs: all $(BPF_TESTS) $(HELPERS)
+root-programs: all $(BPF_TESTS) $(HELPERS) $(EXAMPLES)
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(wildcard $(addsuffix /*.c,$(TEST_OBJECT_DIRS))))
