@@ -12,7 +12,7 @@
  * sheds load. Descriptors passed in stay the caller's unless it says otherwise.
  *
  * A vg_io may be made on one thread and handed to another: the first vg_io_run decides whose it is. Before that the
- * submission queue takes `entries` operations, no more.
+ * submission queue takes `entries` operations, no more. When its thread has ended another may cancel, close and free.
  */
 #ifndef VG_URING_IO_H
 #define VG_URING_IO_H

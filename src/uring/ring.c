@@ -25,6 +25,7 @@ static int enable(struct vg_io *io)
 	if (error)
 		return error;
 	io->enabled = true;
+	io->thread = pthread_self();
 	/* Saves a descriptor lookup a system call; without it everything works as well. */
 	(void)io_uring_register_ring_fd(&io->ring);
 	return 0;
@@ -76,8 +77,11 @@ int vg_io_run(struct vg_io *io, bool wait)
 
 struct io_uring_sqe *vg_ring_sqe(struct vg_io *io)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&io->ring);
+	struct io_uring_sqe *sqe;
 
+	if (io->enabled && !pthread_equal(io->thread, pthread_self()))
+		return NULL;
+	sqe = io_uring_get_sqe(&io->ring);
 	if (sqe || !io->enabled)
 		return sqe;
 	io->stats.submitted += io_uring_sq_ready(&io->ring);

@@ -8,6 +8,7 @@
 
 #include <liburing.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "uring/io.h"
@@ -76,6 +77,7 @@ struct vg_datagram_copy {
 struct vg_io {
 	struct io_uring ring;
 	bool ring_made, enabled;
+	pthread_t thread; /* whose ring it is, once enabled */
 	struct vg_op *op;
 	struct vg_op_extra *extra;
 	__u32 operations, op_free;	   /* op_free: slot + 1 */
@@ -94,7 +96,8 @@ struct vg_io {
 };
 
 /* ring.c */
-struct io_uring_sqe *vg_ring_sqe(struct vg_io *io); /* NULL: no room even after submitting */
+/* NULL: no room even after submitting, or the ring is another thread's. */
+struct io_uring_sqe *vg_ring_sqe(struct vg_io *io);
 
 /* op.c */
 struct vg_op *vg_op_get(struct vg_io *io, enum vg_op_kind kind, int fd, vg_io_fn fn, void *owner); /* NULL: none free */

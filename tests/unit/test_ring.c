@@ -542,17 +542,25 @@ static void *turn_elsewhere(void *argument)
 	return NULL;
 }
 
-/* Made on one thread, run by another, freed by the first: what a daemon does with its workers. */
+/* Made on one thread, run by another, closed and freed by the first: what a daemon does with its workers. */
 static void test_ring_made_here_runs_there(void **state)
 {
-	struct heard heard = { .io = *state };
+	struct heard heard = { .io = *state }, received = { .io = *state };
 	pthread_t thread;
+	int pair[2];
 
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(vg_io_recv(heard.io, pair[1], on_event, &received, &received.op), 0);
 	assert_int_equal(vg_io_timeout(heard.io, 1000000, on_event, &heard, NULL), 0);
 	assert_int_equal(pthread_create(&thread, NULL, turn_elsewhere, &heard), 0);
 	pthread_join(thread, NULL);
 	assert_int_equal(heard.events, 1);
 	assert_int_equal(heard.last_result, 0);
+	assert_int_equal(vg_io_timeout(heard.io, 1, on_event, &heard, NULL), -EBUSY);
+	vg_io_cancel(heard.io, received.op);
+	vg_io_close(heard.io, pair[1]);
+	assert_int_equal(fcntl(pair[1], F_GETFD), -1);
+	close(pair[0]);
 }
 
 static void test_ring_refuses_a_senseless_configuration(void **state)
