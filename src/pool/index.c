@@ -19,12 +19,18 @@ static bool key_equal(const struct vg_item *item, const struct vg_key *key)
 bool vg_reading_heap_key(const struct vg_store *store, const struct vg_reading *reading, __u32 cell,
 			 const struct vg_key *key)
 {
+	__u32 *sequence = &reading->bucket->sequence;
 	bool equal;
 
-	if (!vg_sequence_try(&reading->bucket->sequence, reading->sequence))
-		return false; /* and the reading is void */
+	for (unsigned spins = 0; !vg_sequence_try(sequence, reading->sequence); vg_relax(&spins)) {
+		__u32 seen = __atomic_load_n(sequence, __ATOMIC_RELAXED);
+
+		/* Who holds it may give it back as it was, and then this reading is still good; moved on, it never is. */
+		if (seen != reading->sequence && seen != reading->sequence + 1)
+			return false;
+	}
 	equal = key_equal(vg_item_at(store, cell), key);
-	vg_sequence_give(&reading->bucket->sequence, reading->sequence);
+	vg_sequence_give(sequence, reading->sequence);
 	return equal;
 }
 

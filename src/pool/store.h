@@ -41,6 +41,11 @@ struct vg_store_repair {	/* what adopting found */
 	__u64 kept, dropped_heap, dropped_torn, expired;
 };
 
+/*
+ * Touches every page of the arena, so that XDP meets none that is missing: this takes time and memory, and is -ENOMEM where
+ * there is not so much. Adopting wants an arena formatted for the same arena_bytes, else it is formatted; nobody may read
+ * it meanwhile (the daemon has no lease then). -EINVAL: sizes that cannot be.
+ */
 int vg_store_new(struct vg_store **ret_store, const struct vg_store_config *config, struct vg_store_repair *ret_repair);
 void vg_store_free(struct vg_store *store); /* the arena's memory stays the caller's; accepts NULL */
 void vg_store_worker(struct vg_store *store, __u32 worker); /* this thread is worker `worker` from now on */
@@ -142,18 +147,24 @@ typedef void (*vg_scan_fn)(void *context, const void *key, size_t length);
 __u64 vg_store_scan(struct vg_store *store, __u64 cursor, __u32 count, __u64 now_ms, vg_scan_fn fn, void *context);
 /* Some key, copied to `key` (VG_KEY_MAX bytes); its length, or -ENOENT. `random`: caller's randomness. */
 ssize_t vg_store_random(struct vg_store *store, __u64 random, __u64 now_ms, void *key);
-/* Remove expired keys from the next `buckets` buckets; returns how many. Called now and then by one worker. */
+/*
+ * Remove expired keys from the next `buckets` buckets; returns how many. Called now and then by one worker, at least every
+ * second: it is also the clock by which an empty slab may serve cells of another size.
+ */
 __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms);
 
 /* ---- handles ---------------------------------------------------------------------------------------------------- */
 
-/* Cleared memory of `length` bytes (1 … heap tier); its handle. */
+/* Cleared memory of `length` bytes (1 … heap tier, else -EINVAL or -EMSGSIZE); its handle. */
 int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle);
 int vg_store_release(struct vg_store *store, __u64 handle);
 /* Copy `length` bytes from / to `offset`. The write is atomic for readers of cells (≤ VG_CELL_MAX). -ESTALE, -ERANGE. */
 int vg_store_handle_read(struct vg_store *store, __u64 handle, __u64 offset, void *data, __u64 length);
 int vg_store_handle_write(struct vg_store *store, __u64 handle, __u64 offset, const void *data, __u64 length);
-/* The allocation's length and the flags word the memory service keeps with it (spread or not). 0 or -ESTALE. */
+/*
+ * The allocation's length and the flags word the memory service keeps with it (spread or not). 0 or -ESTALE. With flags set
+ * its bytes leave the arena (-ENOMEM), so that XDP never answers them: they are the service's business.
+ */
 int vg_store_handle_facts(struct vg_store *store, __u64 handle, __u64 *ret_length, __u32 *ret_flags);
 int vg_store_handle_set_flags(struct vg_store *store, __u64 handle, __u32 flags);
 

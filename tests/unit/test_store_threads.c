@@ -225,6 +225,56 @@ static void test_store_threads_hot_keys_are_whole(void **state)
 	munmap(arena, arena_bytes);
 }
 
+/* ---- keys of the heap tier are found while others hold their bucket and change nothing ---- */
+
+#define LONG_KEY_BYTES 2000
+
+static void *walk_a_while(void *context)
+{
+	struct thread *thread = context;
+	__u8 key[VG_KEY_MAX];
+
+	vg_store_worker(thread->store, thread->number);
+	for (int i = 0; i < ROUNDS * 5; i++)
+		CHECK(vg_store_random(thread->store, 0, NOW_MS, key) == LONG_KEY_BYTES);
+	__atomic_fetch_sub((__u32 *)thread->shared, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static void *read_long(void *context)
+{
+	struct thread *thread = context;
+	__u8 bytes[LONG_KEY_BYTES] = { 1 }, buffer[VG_CELL_MAX];
+	struct vg_key key = key_of(bytes, sizeof(bytes));
+	struct vg_block *block;
+
+	vg_store_worker(thread->store, thread->number);
+	while (__atomic_load_n((__u32 *)thread->shared, __ATOMIC_RELAXED)) {
+		ssize_t length = vg_store_get(thread->store, &key, NOW_MS, buffer, sizeof(buffer), &block, NULL);
+
+		CHECK(length == VG_CELL_MAX);
+		if (length >= 0)
+			vg_block_put(block);
+	}
+	return NULL;
+}
+
+static void test_store_threads_long_keys_are_found(void **state)
+{
+	static void *(*const fn[THREADS])(void *) = { walk_a_while, read_long, read_long, walk_a_while };
+	static __u8 value[VG_CELL_MAX], bytes[LONG_KEY_BYTES] = { 1 };
+	struct vg_key key = key_of(bytes, sizeof(bytes));
+	size_t arena_bytes = 1u << 20;
+	void *arena = map_shared(arena_bytes);
+	struct vg_store *store = store_make(arena, arena_bytes, 1u << 20, THREADS);
+	__u32 walking = 2;
+
+	assert_int_equal(vg_store_set(store, &key, NOW_MS, value, sizeof(value), 0), 0);
+	run_threads(store, 0, fn, &walking);
+	vg_store_free(store);
+	munmap(arena, arena_bytes);
+}
+
 /* ---- a small table that is split all the time while everybody inserts ---- */
 
 #define YOUNG_KEYS 2000
@@ -529,6 +579,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_store_threads_no_torn_read_no_lost_key),
 		cmocka_unit_test(test_store_threads_hot_keys_are_whole),
+		cmocka_unit_test(test_store_threads_long_keys_are_found),
 		cmocka_unit_test(test_store_threads_young_table_loses_nothing),
 		cmocka_unit_test(test_store_threads_walk_while_growing),
 		cmocka_unit_test(test_store_threads_transfers_keep_the_sum),
