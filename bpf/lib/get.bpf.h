@@ -127,6 +127,8 @@ static __always_inline int vg_handle_get(const struct vg_serve *serve)
 	/* An empty range asks how long the allocation is: the daemon's to say. */
 	if (!length || vg_handle_slot_index(handle) >= arena->handles_max)
 		return VG_REASON_HANDLE_RANGE;
+	if (length > VG_XDP_VALUE_MAX)
+		return VG_REASON_TOO_LONG;
 	slot = vg_arena_at(struct vg_handle_slot,
 			   arena->handles_offset + vg_handle_slot_index(handle) * (__u32)sizeof(*slot));
 	sequence = vg_sequence_load(&slot->sequence);
@@ -145,8 +147,6 @@ static __always_inline int vg_handle_get(const struct vg_serve *serve)
 	/* Length 0 asks how long the allocation is: the daemon says so in the argument. */
 	if (!length || (__u64)offset + length > slot_length)
 		return VG_REASON_HANDLE_RANGE;
-	if (length > VG_XDP_VALUE_MAX)
-		return VG_REASON_TOO_LONG;
 	if (length > vg_answer_room(frame))
 		return VG_REASON_NO_ROOM;
 	if (vg_copy_value(serve->ctx, serve->shape, cell + offset, length) ||

@@ -37,7 +37,7 @@ struct request {
 	__u16 flags, partition, source_node;
 	__u8 hops;
 	__u32 epoch;
-	__u64 ident, argument;
+	__u64 ident, argument, sequence;
 	const void *key;
 	__u32 key_length;
 	__u32 body_length;	/* of zeros */

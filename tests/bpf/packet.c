@@ -93,7 +93,7 @@ void packet_build(struct packet *packet, const struct request *request)
 	struct vg_wire_header header = {
 		.magic = VG_HTOBE16(VG_WIRE_MAGIC), .version = VG_WIRE_VERSION, .opcode = request->opcode,
 		.flags = VG_HTOBE16((__u16)(request->flags | (request->cluster_key ? VG_FLAG_TAGGED : 0))),
-		.hops = request->hops, .client = VG_HTOBE64(0x1122334455667788ULL), .sequence = VG_HTOBE64(42ULL),
+		.hops = request->hops, .client = VG_HTOBE64(0x1122334455667788ULL), .sequence = VG_HTOBE64(request->sequence),
 		.source_node = VG_HTOBE16(request->source_node ?: VG_NODE_NONE),
 		.partition = VG_HTOBE16(request->partition), .epoch = VG_HTOBE32(request->epoch),
 		.ident = VG_HTOBE64(request->ident), .key_length = VG_HTOBE32(request->key_length),

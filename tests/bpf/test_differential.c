@@ -22,7 +22,7 @@
 
 static struct fixture fixture;
 static struct fake_node *node;
-static __u64 random_state, handles[HANDLES];
+static __u64 random_state, sequence, handles[HANDLES];
 static const __u64 cluster_key[2] = { 3, 4 };
 
 struct tally {
@@ -80,6 +80,7 @@ static void handle_store(__u32 index)
 
 /* ---- requests ---- */
 
+/* Sequences grow, as a client's do: the same one twice would be answered from memory. */
 static void request_draw(struct request *request, __u8 *key)
 {
 	static const __u8 opcodes[] = { VG_OP_GET, VG_OP_GET, VG_OP_GET, VG_OP_GET, VG_OP_HANDLE_GET, VG_OP_HANDLE_GET,
@@ -87,6 +88,7 @@ static void request_draw(struct request *request, __u8 *key)
 	__u32 number = draw(KEYS);
 
 	*request = request_get(key, key_make(key, number));
+	request->sequence = ++sequence;
 	request->opcode = opcodes[draw(sizeof(opcodes))] ?: (__u8)(1 + draw(VG_OP_MAX - 1));
 	request->version = draw(2) ? 6 : 4;
 	request->vlan_tags = (int)draw(3);

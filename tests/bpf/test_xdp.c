@@ -521,6 +521,7 @@ static void test_xdp_answer_golden(void **state)
 	store_set(fixture.store, "a", "xyz", 3, 0);
 	get.room = 9;
 	get.hops = 1;
+	get.sequence = 42;
 	packet_build(&packet, &get);
 	expect(&packet, XDP_TX, VG_REASON_HIT);
 	assert_int_equal(packet.length, sizeof(expected));
