@@ -50,12 +50,12 @@ struct virgo;
 #define VIRGO_WINDOW_MAX 4096
 
 /* virgo_options.flags */
-#define VIRGO_NO_TCP 0x1     /* datagrams only: what does not fit one fails with -EMSGSIZE */
-#define VIRGO_NO_UDP 0x2     /* streams only */
-#define VIRGO_ASK_ANY 0x4    /* do not learn routes: ask the configured nodes in turn, who pass requests on */
+#define VIRGO_NO_TCP 0x1  /* datagrams only: what does not fit one fails with -EMSGSIZE */
+#define VIRGO_NO_UDP 0x2  /* streams only */
+#define VIRGO_ASK_ANY 0x4 /* do not learn routes: ask the configured nodes in turn, who pass requests on */
 
 struct virgo_options {
-	size_t size;		 /* sizeof(struct virgo_options): lets the struct grow */
+	size_t size; /* sizeof(struct virgo_options): lets the struct grow */
 	/*
 	 * "10.0.0.1,10.0.0.2:30000,[fd00::1]:30000", names allowed; NULL: the environment's VIRGO_NODES, else the first
 	 * line of /etc/virgo_client.conf, else 127.0.0.1.
@@ -65,7 +65,7 @@ struct virgo_options {
 	const char *key_file;	 /* 32 hex digits: the cluster key; NULL: VIRGO_KEY_FILE, else none */
 	unsigned int timeout_ms; /* of a request; for long transfers: without any progress. 0: 5000 */
 	unsigned int resends;	 /* of a datagram, before TCP; 0: 4 */
-	unsigned int window;	 /* requests in flight at once, rounded up to a power of two; 0: 64 */
+	unsigned int window;	 /* requests in flight at once, at most VIRGO_WINDOW_MAX; 0: 64 */
 	unsigned int flags;	 /* VIRGO_NO_TCP … */
 };
 
@@ -121,9 +121,9 @@ int virgo_size(struct virgo *virgo, uint64_t handle, uint64_t *ret_bytes);
 
 /* How busy a node said it was. */
 struct virgo_load {
-	uint32_t in_flight;	       /* requests */
-	uint32_t service_ns;	       /* smoothed */
-	uint32_t run_queue_delay_ns;   /* 0: not measured */
+	uint32_t in_flight;	     /* requests */
+	uint32_t service_ns;	     /* smoothed */
+	uint32_t run_queue_delay_ns; /* 0: not measured */
 	uint16_t memory_free_permille;
 	uint16_t reserved;
 };
@@ -144,8 +144,8 @@ int virgo_topology(struct virgo *virgo, unsigned int node, char **ret_json);
  * Any RESP command over TCP. `lengths` NULL: arguments are zero-terminated. The reply in RESP2 syntax, from malloc(),
  * zero-terminated; a reply that says "-ERR …" is a success here.
  */
-int virgo_command(struct virgo *virgo, int count, const char *const *arguments, const size_t *lengths,
-		  char **ret_reply, size_t *ret_length);
+int virgo_command(struct virgo *virgo, int count, const char *const *arguments, const size_t *lengths, char **ret_reply,
+		  size_t *ret_length);
 
 /* ---- many requests at once --------------------------------------------------------------------------------------- */
 
@@ -167,9 +167,9 @@ enum virgo_operation {
 
 /* Everything in it is valid during the call of the result function only. */
 struct virgo_result {
-	int error;		/* 0 or as above */
-	const char *text;	/* the node's words about the error, or NULL */
-	const void *data;	/* value, range, JSON, RESP reply */
+	int error;	  /* 0 or as above */
+	const char *text; /* the node's words about the error, or NULL */
+	const void *data; /* value, range, JSON, RESP reply */
 	size_t length;
 	uint64_t handle;	/* VIRGO_MALLOC */
 	uint64_t bytes;		/* VIRGO_SIZE */
@@ -183,11 +183,11 @@ typedef void (*virgo_result_fn)(void *context, const struct virgo_result *result
 
 struct virgo_request {
 	enum virgo_operation operation;
-	unsigned int flags;	/* VIRGO_IF_ABSENT … */
-	unsigned int node;	/* PING, STATUS, TOPOLOGY, COMMAND, MALLOC: index + 1, 0: any; other operations: 0 */
+	unsigned int flags; /* VIRGO_IF_ABSENT … */
+	unsigned int node;  /* PING, STATUS, TOPOLOGY, COMMAND, MALLOC: index + 1, 0: any; other operations: 0 */
 	const void *key;
 	size_t key_length;
-	const void *data;	/* key and data stay in place, unchanged, until the result function is called */
+	const void *data; /* key and data stay in place, unchanged, until the result function is called */
 	uint64_t length;
 	uint64_t handle, offset;
 	uint64_t expire_ms;
@@ -219,11 +219,11 @@ int virgo_wait(struct virgo *virgo, unsigned int count, int timeout_ms);
 struct virgo_counters {
 	uint64_t requests, datagrams_sent, datagrams_resent, datagrams_received;
 	uint64_t streams_opened, stream_requests; /* requests that went over TCP */
-	uint64_t fell_back;	 /* of these: because UDP did not deliver */
-	uint64_t duplicates;	 /* answers to requests that had been answered */
-	uint64_t forged;	 /* wrong or missing tag, or not a message: dropped */
-	uint64_t redirected;	 /* answers "wrong node" */
-	uint64_t too_big;	 /* answers "does not fit the request" */
+	uint64_t fell_back;			  /* of these: because UDP did not deliver */
+	uint64_t duplicates;			  /* answers to requests that had been answered */
+	uint64_t forged;			  /* wrong or missing tag, or not a message: dropped */
+	uint64_t redirected;			  /* answers "wrong node" */
+	uint64_t too_big;			  /* answers "does not fit the request" */
 	uint64_t routes_learnt;
 };
 void virgo_counters(const struct virgo *virgo, struct virgo_counters *ret_counters);

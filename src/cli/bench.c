@@ -319,7 +319,8 @@ static void report_text(const struct settings *settings, const struct worker *su
 
 	printf("requests  %llu in %.2f s: %.0f a second%s\n", (unsigned long long)(sum->gets + sum->sets),
 	       (double)sum->elapsed_ns / 1e9, rate, settings->rate ? " (open loop)" : "");
-	printf("of these  %llu gets (%llu found nothing), %llu sets, %llu threads, window %llu, values of %llu bytes\n",
+	printf("of these  %llu gets, %llu of them found nothing, %llu sets, %llu threads, window %llu, values of %llu "
+	       "bytes\n",
 	       (unsigned long long)sum->gets, (unsigned long long)sum->misses, (unsigned long long)sum->sets,
 	       (unsigned long long)settings->threads, (unsigned long long)settings->window,
 	       (unsigned long long)settings->value_bytes);

@@ -17,7 +17,7 @@
 #include "virgo/limits.h"
 
 #define IN_FLIGHT_BYTES_MAX (64u << 20) /* values in memory at once, but for one larger than that */
-#define WINDOW 256
+#define WINDOW 64
 #define COMPLAINTS_MAX 10 /* lines about single keys; the rest is only counted */
 #define FOLDERS_DEPTH_MAX 64
 

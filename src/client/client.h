@@ -5,7 +5,8 @@
  *   handle.c    making and ending a client           options.c   node lists, key file
  *   request.c   submit, route, time out, complete    route.c     which node owns what, learnt from answers
  *   datagram.c  UDP: batches, resending, matching    stream.c    TCP: one connection a node, opened when needed
- *   reply.c     what an answer means                 api.c       the synchronous calls
+ *   reply.c     what an answer means                 topology.c  the cluster's table, when nobody steers
+ *   api.c       the synchronous calls
  *
  * Nothing here calls a result function except vg_request_complete, and that is called only from inside vg_client_step.
  */
@@ -39,6 +40,7 @@
 #define VG_UDP_SUSPECT_NS 5000000000ULL /* how long TCP is used after UDP did not deliver */
 #define VG_CONNECT_NS 1000000000ULL	/* a TCP handshake that takes longer has failed */
 #define VG_REDIRECTS_MAX 3
+#define VG_NODE_WINDOW 128 /* a node remembers so many sequences of a client: what is older it can only refuse */
 #define VG_BUSY_WAIT_NS 2000000ULL
 
 union vg_address {
@@ -92,7 +94,8 @@ struct vg_request {
 	bool pinned;	 /* for this node and no other */
 	bool batched;	 /* in the batch that has not left */
 	bool stream_only;
-	bool resent; /* a round trip would be ambiguous (Karn's rule) */
+	bool internal; /* our own: not counted in what users see */
+	bool resent;   /* a round trip would be ambiguous (Karn's rule) */
 	__u8 redirects, streams_tried;
 	__u16 sends, datagram_sends;
 	__u16 datagram_length; /* with padding; 0: not built */
@@ -116,13 +119,19 @@ struct virgo {
 	bool keyed, delivering;
 	__u64 key[2];
 	__u64 client, sequence;
-	unsigned int flags, resends, window;
+	unsigned int flags, resends;
+	unsigned int limit;  /* requests users may have in flight */
+	unsigned int window; /* places for requests: a power of two, larger than the limit */
 	__u64 timeout_ns;
 	__u64 random_state;
 	int fd[2]; /* datagrams: IPv4, IPv6; -1: none */
 
 	struct vg_request *requests; /* window of them: request `sequence` lives in slot sequence mod window */
 	unsigned int pending;
+	unsigned int internal; /* of the pending */
+	unsigned int once;     /* of the pending: changes that must not be made twice */
+	__u64 once_floor;      /* no such change in flight has a lower sequence */
+	__u64 topology_due_ns;
 	unsigned int delivered; /* result functions called, ever */
 	__u64 timer_ns;		/* no request is due before */
 
@@ -163,9 +172,13 @@ struct vg_peer *vg_route_other(struct virgo *v, const struct vg_peer *peer);
 struct vg_peer *vg_route_learn(struct virgo *v, struct vg_request *request, const union vg_address *from,
 			       const struct vg_wire_header *header);
 void vg_route_forget(struct virgo *v, const struct vg_request *request);
+/* From now on the node of this number is asked at this address. */
+void vg_route_learn_node(struct virgo *v, struct vg_peer *peer, __u16 node);
 __u16 vg_request_partition(const struct vg_request *request);
 
 /* request.c */
+/* A request of our own: it takes a place in the window, but nobody outside hears of it. */
+int vg_submit_internal(struct virgo *v, const struct virgo_request *wanted);
 __u64 vg_now_ns(void);
 __u64 vg_random(struct virgo *v);
 struct vg_request *vg_request_find(struct virgo *v, __u64 sequence);
@@ -178,8 +191,8 @@ void vg_request_due(struct virgo *v, __u64 due_ns);
 void vg_request_no_datagram(struct virgo *v, struct vg_request *request, __u64 now_ns);
 void vg_request_no_stream(struct virgo *v, struct vg_request *request, int error, __u64 now_ns);
 struct vg_wire_header *vg_request_header(struct vg_request *request);
-/* A new sequence for a request that changes nothing and was called a replay. */
-int vg_request_renumber(struct virgo *v, struct vg_request *request);
+/* A new sequence for a request that may be repeated, after a node called it a replay. `request` is no more. */
+void vg_request_renumber(struct virgo *v, struct vg_request *request);
 /* One turn: send, receive, time out. Waits at most until `until_ns` (0: not at all) for something to happen. */
 int vg_client_step(struct virgo *v, __u64 until_ns);
 
@@ -189,6 +202,10 @@ void vg_reply(struct virgo *v, struct vg_request *request, struct vg_peer *peer,
 bool vg_reply_tag_right(struct virgo *v, const struct vg_wire_header *header);
 int vg_error_of_status(const struct vg_request *request, __u8 status);
 const char *vg_status_text(__u8 status);
+
+/* topology.c */
+void vg_topology_fetch(struct virgo *v, __u64 now_ns);
+void vg_topology_read(struct virgo *v, const char *text, size_t length);
 
 /* datagram.c */
 int vg_datagram_open(struct virgo *v);

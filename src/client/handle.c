@@ -9,13 +9,14 @@
 
 #include "client/client.h"
 
-static unsigned int window_of(unsigned int wanted)
+/* Places for what users may have in flight, and one for a request of our own; a power of two. */
+static unsigned int slots_of(unsigned int window)
 {
-	unsigned int window = 1;
+	unsigned int slots = 2;
 
-	while (window < (wanted ? wanted : 64) && window < VIRGO_WINDOW_MAX)
-		window *= 2;
-	return window;
+	while (slots < window + 1)
+		slots *= 2;
+	return slots;
 }
 
 /*
@@ -62,8 +63,11 @@ static int configure(struct virgo *v, const struct virgo_options *options, char 
 	return vg_nodes_parse(v, nodes, port, why, why_bytes);
 }
 
-static int acquire(struct virgo *v, unsigned int window)
+static int acquire(struct virgo *v, unsigned int limit)
 {
+	const unsigned int window = slots_of(limit);
+
+	v->limit = limit;
 	v->window = window;
 	v->requests = aligned_alloc(64, VG_ALIGN_UP(sizeof(*v->requests) * window, 64UL));
 	v->peers = calloc(VG_CLIENT_PEERS_MAX, sizeof(struct vg_peer *));
@@ -90,7 +94,9 @@ int virgo_connect(struct virgo **ret_virgo, const struct virgo_options *options,
 		return vg_explain(why, why_bytes, -ENOMEM, "out of memory");
 	v->fd[0] = v->fd[1] = -1;
 	v->timer_ns = ~0ULL;
-	error = acquire(v, window_of(wanted.window));
+	if (!wanted.window)
+		wanted.window = 64;
+	error = acquire(v, wanted.window < VIRGO_WINDOW_MAX ? wanted.window : VIRGO_WINDOW_MAX);
 	if (error)
 		vg_explain(why, why_bytes, error, "out of memory");
 	if (!error)
@@ -146,7 +152,7 @@ void virgo_counters(const struct virgo *v, struct virgo_counters *ret_counters)
 
 unsigned int virgo_pending(const struct virgo *v)
 {
-	return v->pending;
+	return v->pending - v->internal;
 }
 
 const char *virgo_error_text(const struct virgo *v)

@@ -67,7 +67,10 @@ static void follow(struct virgo *v, struct vg_request *request, __u64 owner, __u
 	struct vg_peer *peer = owner < VG_NODES_MAX ? v->peer_of_node[owner] : NULL;
 
 	v->counters.redirected++;
-	vg_route_forget(v, request);
+	if (peer)
+		vg_route_forget(v, request);
+	else
+		vg_topology_fetch(v, now_ns);
 	if (peer && peer != request->peer && !request->pinned && request->redirects < VG_REDIRECTS_MAX) {
 		request->redirects++;
 		request->peer = peer;
@@ -123,7 +126,10 @@ static bool detour(struct virgo *v, struct vg_request *request, const struct vg_
 		vg_request_wait(v, request, VG_BUSY_WAIT_NS, now_ns);
 		return true;
 	case VG_STATUS_REPLAYED:
-		return datagram && request->repeatable && vg_request_renumber(v, request) == 0;
+		if (!datagram || !request->repeatable)
+			return false;
+		vg_request_renumber(v, request);
+		return true;
 	case VG_STATUS_UNSUPPORTED:
 		/* A node may do over TCP alone what it does not do over UDP. */
 		if (datagram && !(v->flags & VIRGO_NO_TCP)) {

@@ -167,7 +167,23 @@ static struct vg_request *take_slot(struct virgo *v)
 	return request;
 }
 
-int virgo_submit(struct virgo *v, const struct virgo_request *wanted)
+/*
+ * Whether the next sequence would be so far ahead of a change that must not be made twice that its node might forget
+ * it: then, sent again, it could only be refused.
+ */
+static bool too_far_ahead(struct virgo *v)
+{
+	if (!v->once || v->sequence + 1 - v->once_floor < VG_NODE_WINDOW / 2)
+		return false;
+	v->once_floor = v->sequence + 1;
+	for (unsigned int i = 0; i < v->window; i++)
+		if (v->requests[i].state != VG_REQUEST_FREE && !v->requests[i].repeatable &&
+		    v->requests[i].sequence < v->once_floor)
+			v->once_floor = v->requests[i].sequence;
+	return v->sequence + 1 - v->once_floor >= VG_NODE_WINDOW / 2;
+}
+
+static int submit(struct virgo *v, const struct virgo_request *wanted, bool internal)
 {
 	struct vg_request *request;
 	__u64 now_ns = vg_now_ns();
@@ -177,7 +193,7 @@ int virgo_submit(struct virgo *v, const struct virgo_request *wanted)
 
 	if (error)
 		return error;
-	if (v->pending == v->window)
+	if (internal ? v->internal > 0 : virgo_pending(v) >= v->limit || too_far_ahead(v))
 		return -EAGAIN;
 	request = take_slot(v);
 	memset(request, 0, offsetof(struct vg_request, datagram));
@@ -205,11 +221,25 @@ int virgo_submit(struct virgo *v, const struct virgo_request *wanted)
 	}
 	request->pinned = wanted->node > 0;
 	request->peer = request->pinned ? v->peers[wanted->node - 1] : vg_route(v, request);
+	request->internal = internal;
 	v->pending++;
-	v->counters.requests++;
+	v->internal += internal;
+	if (!request->repeatable && !v->once++)
+		v->once_floor = request->sequence;
+	v->counters.requests += !internal;
 	vg_request_due(v, request->deadline_ns);
 	vg_request_start(v, request, now_ns);
 	return 0;
+}
+
+int virgo_submit(struct virgo *v, const struct virgo_request *wanted)
+{
+	return submit(v, wanted, false);
+}
+
+int vg_submit_internal(struct virgo *v, const struct virgo_request *wanted)
+{
+	return submit(v, wanted, true);
 }
 
 int virgo_submit_get(struct virgo *v, const void *key, size_t key_length, virgo_result_fn fn, void *context)
@@ -320,25 +350,25 @@ static void unbatch(struct virgo *v, struct vg_request *request)
 	request->batched = false;
 }
 
-int vg_request_renumber(struct virgo *v, struct vg_request *request)
+void vg_request_renumber(struct virgo *v, struct vg_request *request)
 {
 	struct vg_wire_header *header;
 	struct vg_request *slot;
 
-	if (v->pending == v->window || request->head != request->datagram)
-		return -EAGAIN;
+	assert(request->head == request->datagram && request->repeatable);
 	unbatch(v, request);
-	slot = take_slot(v);
-	*slot = *request;
-	slot->head = slot->datagram;
-	slot->sequence = v->sequence;
-	slot->datagram_length = 0;
 	request->state = VG_REQUEST_FREE;
+	slot = take_slot(v);
+	if (slot != request) {
+		*slot = *request;
+		slot->head = slot->datagram;
+	}
+	slot->sequence = v->sequence;
+	slot->datagram_sends = 0;
 	header = vg_request_header(slot);
 	header->sequence = VG_HTOBE64(slot->sequence);
 	header->tag = v->keyed ? vg_wire_tag(v->key, header) : 0;
 	vg_request_start(v, slot, vg_now_ns());
-	return 0;
 }
 
 /* ---- completing ------------------------------------------------------------------------------------------------ */
@@ -357,7 +387,9 @@ void vg_request_complete(struct virgo *v, struct vg_request *request, struct vir
 	result->sends = request->sends;
 	request->state = VG_REQUEST_FREE;
 	v->pending--;
-	v->delivered++;
+	v->once -= !request->repeatable;
+	v->internal -= request->internal;
+	v->delivered += !request->internal;
 	v->delivering = true;
 	fn(context, result);
 	v->delivering = false;
@@ -492,7 +524,7 @@ int vg_client_step(struct virgo *v, __u64 until_ns)
 int virgo_wait(struct virgo *v, unsigned int count, int timeout_ms)
 {
 	__u64 until_ns = timeout_ms < 0 ? ~0ULL : vg_now_ns() + (__u64)timeout_ms * 1000000ULL;
-	unsigned int before = v->delivered, all = v->pending;
+	unsigned int before = v->delivered, all = virgo_pending(v);
 	int error = 0;
 
 	if (v->delivering)
@@ -500,7 +532,7 @@ int virgo_wait(struct virgo *v, unsigned int count, int timeout_ms)
 	if (!count || count > all)
 		count = all;
 	/* What result functions submit meanwhile is waited for only when all is asked for. */
-	while (!error && v->pending && v->delivered - before < count) {
+	while (!error && virgo_pending(v) && v->delivered - before < count) {
 		error = vg_client_step(v, until_ns);
 		if (vg_now_ns() >= until_ns)
 			break;

@@ -137,7 +137,7 @@ void vg_route_forget(struct virgo *v, const struct vg_request *request)
 }
 
 /* A node has moved: its old address keeps its place in the list, but is no longer asked for that node. */
-static void learn_node(struct virgo *v, struct vg_peer *peer, __u16 node)
+void vg_route_learn_node(struct virgo *v, struct vg_peer *peer, __u16 node)
 {
 	if (peer->node < VG_NODES_MAX && v->peer_of_node[peer->node] == peer)
 		v->peer_of_node[peer->node] = NULL;
@@ -163,7 +163,7 @@ struct vg_peer *vg_route_learn(struct virgo *v, struct vg_request *request, cons
 	if (!peer && vg_peer_add(v, from, from->any.sa_family == AF_INET ? sizeof(from->v4) : sizeof(from->v6), &peer))
 		return NULL;
 	if (peer->node != node)
-		learn_node(v, peer, node);
+		vg_route_learn_node(v, peer, node);
 	v->epoch = VG_BE32TOH(header->epoch);
 	if (has_key(request) && (header->status == VG_STATUS_OK || header->status == VG_STATUS_NOT_FOUND)) {
 		route = &v->node_of_partition[vg_request_partition(request) % VG_PARTITIONS];

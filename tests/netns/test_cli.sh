@@ -10,7 +10,7 @@ DAEMON=
 
 # shellcheck disable=SC2317 # called by the trap
 cleanup() {
-	[ -n "$DAEMON" ] && kill -KILL "$DAEMON" 2>/dev/null
+	[ -n "$DAEMON" ] && kill -KILL "$DAEMON" 2>/dev/null && wait "$DAEMON" 2>/dev/null
 	ip netns del "$NS" 2>/dev/null
 	rm -rf "$DIR"
 }

@@ -63,6 +63,7 @@ struct fake_node {
 	__u64 seen_ident[FAKE_SEEN];
 	unsigned int executed[VG_OP_MAX], datagrams, datagrams_foreign, frames, repeated, accepted;
 	__u64 random;
+	char topology[512]; /* set it before the first request */
 	/* One answer held back, to come after a later one. */
 	__u8 held[2048];
 	size_t held_length;
@@ -196,6 +197,9 @@ static inline void fake_execute(struct fake_node *node, const struct vg_wire_hea
 	} else if (request->opcode == VG_OP_COMMAND) {
 		answer->body = "+PONG\r\n";
 		answer->body_length = 7;
+	} else if (request->opcode == VG_OP_TOPOLOGY) {
+		answer->body = node->topology;
+		answer->body_length = (__u32)strlen(node->topology);
 	} else if (request->opcode != VG_OP_PING) {
 		answer->body = "{\"self\":1}";
 		answer->body_length = 10;
