@@ -30,6 +30,12 @@
 /* Datagrams: header, padded key and body fit an Ethernet frame of IPv6 and UDP. */
 #define VG_DATAGRAM_MAX 1432
 
+/*
+ * Changes over UDP are done once: a node remembers so many sequence numbers of each client (a power of two). A client sends
+ * no request whose number is further ahead of its oldest unanswered change.
+ */
+#define VG_REPLAY_WINDOW 1024
+
 /* The index. */
 #define VG_BUCKET_SLOTS 8
 #define VG_CHAIN_XDP_MAX 3	    /* lines XDP follows in one bucket before it passes the request up */

@@ -14,11 +14,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "virgo/limits.h"
 #include "virgo/types.h"
 
-#define VG_WINDOW_SEQUENCES 128
+#define VG_WINDOW_SEQUENCES VG_REPLAY_WINDOW
 #define VG_WINDOW_WAYS 8
-#define VG_WINDOW_CLIENTS 4096 /* a worker: 8.7 MB of address space, touched as clients come */
+#define VG_WINDOW_CLIENTS 4096 /* a worker: 68 MB of address space, touched as clients come */
 
 struct vg_window;
 
