@@ -86,6 +86,22 @@ int packet_run(int program, int counters, struct packet *packet, enum vg_reason 
 int packet_run_quickly(int program, struct packet *packet);
 int fixture_run(const struct fixture *fixture, struct packet *packet, enum vg_reason *ret_reason);
 
+/* Whether a reason is counted by tc_egress or xdp_pass: tc's verdict is OK, xdp_pass has one. */
+static inline bool reason_is_of_others(enum vg_reason reason)
+{
+#define REASON_VERDICT_PASS false
+#define REASON_VERDICT_TX false
+#define REASON_VERDICT_REDIRECT false
+#define REASON_VERDICT_OK true
+	static const bool of_tc[] = {
+#define X(name, verdict, text) [VG_REASON_##name] = REASON_VERDICT_##verdict,
+		VG_REASONS(X)
+#undef X
+	};
+
+	return of_tc[reason] || reason == VG_REASON_PEER_PASS;
+}
+
 void *map_open(const struct bpf_map *map, size_t bytes);
 void store_set(struct vg_store *store, const char *key, const void *value, size_t length, __u64 expire_ms);
 

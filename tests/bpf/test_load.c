@@ -101,6 +101,8 @@ static const struct layout {
 	{ VG_MAP_NAME(VG_MAP_NODE), "vg_node", sizeof(struct vg_node), VG_NODES_MAX,
 	  { FIELD(vg_node, flags), FIELD(vg_node, address4), FIELD(vg_node, address6), FIELD(vg_node, mac),
 	    FIELD(vg_node, port_mem), FIELD(vg_node, ifindex) } },
+	{ VG_MAP_NAME(VG_MAP_NEIGHBOUR), "vg_neighbour", sizeof(struct vg_neighbour), VG_NEIGHBOURS_MAX,
+	  { FIELD(vg_neighbour, seen_ns), FIELD(vg_neighbour, mac), FIELD(vg_neighbour, ifindex) } },
 	{ VG_MAP_NAME(VG_MAP_COUNTER), "vg_counter", sizeof(struct vg_counter), VG_REASON_MAX,
 	  { FIELD(vg_counter, packets), FIELD(vg_counter, bytes) } },
 	{ VG_MAP_NAME(VG_MAP_BUDGET), "vg_budget", sizeof(struct vg_budget), 1,
