@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
-# A laboratory of whole nodes on one machine, for the demo, the namespace tests and the benchmarks: each node in a network
-# namespace of its own with a bpffs of its own, a client, and a bridge between them. Source it, call lab_up, use the
-# rest, and lab_down in a trap. Everything carries a name with the shell's PID, so two laboratories do not meet.
+# A laboratory of whole nodes on one machine, for the demo and the namespace tests: each node in a network namespace of
+# its own with a bpffs of its own, a client, and a bridge between them. Source it, call lab_up, use the rest, and
+# lab_down in a trap. Everything carries a name with the shell's PID, so two laboratories do not meet.
 #
 #   LAB_BUILD    the build folder
 #   lab_up N     namespaces and links for N nodes and a client
@@ -23,7 +23,11 @@ lab_node() { local i=$1; shift; ip netns exec "$LAB-n$i" "$@"; }
 lab_client() { ip netns exec "$LAB-c" "$@"; }
 lab_switch() { ip netns exec "$LAB-s" "$@"; }
 lab_agent() { local i=$1; shift; lab_node "$i" "$LAB_BUILD/virgo-agent" "$@" --pin-root "$LAB_DIR/bpf$i"; }
-lab_list() { local i list=; for ((i = 0; i < LAB_NODES; i++)); do list+=${list:+,}$(lab_address "$i"); done; echo "$list"; }
+lab_list() { # the node list, as every node and client gets it
+	local i list=
+	for ((i = 0; i < LAB_NODES; i++)); do list+=${list:+,}$(lab_address "$i"); done
+	echo "$list"
+}
 
 # lab_link NAMESPACE PORT ADDRESS ADDRESS6: eth0 in the namespace, PORT on the switch's bridge.
 lab_link() {
@@ -54,7 +58,8 @@ lab_up() {
 	(umask 077; head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$LAB_DIR/key")
 }
 
-# The agent loads and attaches on the node, and the pass-through program on the switch's side: XDP_TX over veth needs it.
+# The agent loads and attaches on the node, and the pass-through program on the switch's side: XDP_TX over veth needs
+# it.
 lab_load() {
 	local i=$1
 	{
@@ -69,8 +74,9 @@ lab_daemon() {
 	local i=$1
 	# Not through a function: $! must be the daemon, not a shell around it.
 	# shellcheck disable=SC2086 # flags are a list
-	ip netns exec "$LAB-n$i" "$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" --key-file "$LAB_DIR/key" \
-		--pin-root "$LAB_DIR/bpf$i" --workers 1 --arena-size 64m --heap-size 256m $LAB_VIRGOD_FLAGS \
+	ip netns exec "$LAB-n$i" "$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" \
+		--key-file "$LAB_DIR/key" --pin-root "$LAB_DIR/bpf$i" --workers 1 \
+		--arena-size 64m --heap-size 256m $LAB_VIRGOD_FLAGS \
 		2>> "$LAB_DIR/virgod$i.log" &
 	LAB_PIDS[i]=$!
 	lab_wait_port "$i"

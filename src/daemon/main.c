@@ -49,13 +49,15 @@ static error_t on_argument(int key, char *value, struct argp_state *state)
 static int parse_arguments(struct arguments *arguments, int argc, char **argv)
 {
 	static struct argp_option options[OPTIONS_MAX] = {
-		{ "config", KEY_CONFIG, "FILE", 0, "configuration file (" VG_OPTIONS_FILE_DEFAULT ", if it exists)", 0 },
+		{ "config", KEY_CONFIG, "FILE", 0, "configuration file (" VG_OPTIONS_FILE_DEFAULT ", if it exists)",
+		  0 },
 		{ "check-config", KEY_CHECK, NULL, 0, "read the configuration, say whether it is good, and end", 0 },
 	};
 	static const struct argp parser = {
 		.options = options,
 		.parser = on_argument,
-		.doc = "The VIRGO daemon: serves the memory pool over TCP and UDP, and owns the arena that XDP answers from."
+		.doc = "The VIRGO daemon: serves the memory pool over TCP and UDP, and owns the arena that XDP answers "
+		       "from."
 		       "\vEvery flag is also a key of the configuration file. See virgod(8).",
 	};
 

@@ -67,7 +67,8 @@ static int open_pin(const char *folder, const char *name, char *why, size_t why_
 	return fd;
 }
 
-static int map_array(struct vg_bpfmaps *maps, const struct array *array, const char *folder, char *why, size_t why_bytes)
+static int map_array(struct vg_bpfmaps *maps, const struct array *array, const char *folder, char *why,
+		     size_t why_bytes)
 {
 	struct bpf_map_info info = { 0 };
 	__u32 info_bytes = sizeof(info);
@@ -98,8 +99,8 @@ static int map_arena(struct vg_bpfmaps *maps, const char *folder, char *why, siz
 
 	if (fd < 0)
 		return fd;
-	memory = mmap((void *)VG_ARENA_ADDRESS, ARENA_MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE,
-		      fd, 0);
+	memory = mmap((void *)VG_ARENA_ADDRESS, ARENA_MAP_BYTES, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 	close(fd);
 	if (memory == MAP_FAILED) {
 		snprintf(why, why_bytes, "cannot map the arena: %s", strerror(errno));
@@ -240,7 +241,8 @@ void vg_bpfmaps_renew_lease(struct vg_bpfmaps *maps, const struct vg_clock *cloc
 {
 	__atomic_store_n(&maps->local->unix_offset_ns, clock->unix_ns - clock->monotonic_ns, __ATOMIC_RELAXED);
 	/* Release: a program that sees the lease also sees the facts and the arena it stands for. */
-	__atomic_store_n(&maps->local->lease_until_ns, clock->monotonic_ns + VG_LEASE_MS * 1000000ULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&maps->local->lease_until_ns, clock->monotonic_ns + VG_LEASE_MS * 1000000ULL,
+			 __ATOMIC_RELEASE);
 }
 
 void vg_bpfmaps_drop_lease(struct vg_bpfmaps *maps)

@@ -16,20 +16,20 @@
 #include "virgo/maps.h"
 
 struct vg_bpfmaps {
-	bool present;		 /* pinned maps were found and fit */
-	void *arena;		 /* the arena, or anonymous memory of arena_bytes */
+	bool present; /* pinned maps were found and fit */
+	void *arena;  /* the arena, or anonymous memory of arena_bytes */
 	size_t arena_map_bytes;
 	struct vg_config *config;
 	struct vg_local *local;
 	struct vg_partition_owner *partition;
 	struct vg_node *node;
 	int counter_fd;
-	int lock_fd;		 /* held while this daemon owns the arena */
+	int lock_fd; /* held while this daemon owns the arena */
 };
 
 /*
- * Open the maps under <pin_root>/v<layout>/maps. Returns 0 in both cases; `why` says why there are none. -EBUSY: another
- * daemon holds the arena. -ENOMEM.
+ * Open the maps under <pin_root>/v<layout>/maps. Returns 0 in both cases; `why` says why there are none. -EBUSY:
+ * another daemon holds the arena. -ENOMEM.
  */
 int vg_bpfmaps_open(struct vg_bpfmaps *maps, const struct vg_options *options, char *why, size_t why_bytes);
 void vg_bpfmaps_close(struct vg_bpfmaps *maps); /* drops the lease first */

@@ -65,7 +65,8 @@ int vg_cluster_node_parse(struct vg_cluster_node *node, const char *text, __u16 
 	return -EINVAL;
 }
 
-static int parse_list(struct vg_cluster *cluster, const struct vg_options *options, __u16 port, char *why, size_t why_bytes)
+static int parse_list(struct vg_cluster *cluster, const struct vg_options *options, __u16 port, char *why,
+		      size_t why_bytes)
 {
 	const char *separators = ", \t\r\n", *at = options->nodes;
 	char text[80];
@@ -93,7 +94,8 @@ static bool same_host(const struct sockaddr *a, const struct sockaddr *b)
 	if (!a || a->sa_family != b->sa_family)
 		return false;
 	if (a->sa_family == AF_INET)
-		return ((const struct sockaddr_in *)a)->sin_addr.s_addr == ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+		return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+		       ((const struct sockaddr_in *)b)->sin_addr.s_addr;
 	return a->sa_family == AF_INET6 && memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
 						  &((const struct sockaddr_in6 *)b)->sin6_addr, 16) == 0;
 }
@@ -149,11 +151,13 @@ static int build(struct vg_cluster *cluster, const struct vg_options *options, c
 	else
 		self = cluster->nodes == 1 && !options->nodes[0] ? 0 : find_self(cluster, &listen);
 	if (self < 0) {
-		snprintf(why, why_bytes, "this node (%s) is not in the node list: name its place with node = N", listen.text);
+		snprintf(why, why_bytes, "this node (%s) is not in the node list: name its place with node = N",
+			 listen.text);
 		return self;
 	}
 	if (cluster->nodes > 1 && !options->keyed && options->password[0]) {
-		snprintf(why, why_bytes, "a cluster of several nodes with a password needs a key-file: nodes speak by key");
+		snprintf(why, why_bytes,
+			 "a cluster of several nodes with a password needs a key-file: nodes speak by key");
 		return -EINVAL;
 	}
 	cluster->self = (__u16)self;

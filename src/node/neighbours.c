@@ -75,7 +75,8 @@ static const void *find_attribute(const union message *message, __u32 family_byt
 /* Where a packet to `hop` goes: its interface is filled in, and a gateway takes the address's place. */
 static int find_route(int fd, struct hop *hop)
 {
-	union message message = { .header = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)), .nlmsg_type = RTM_GETROUTE } };
+	union message message = { .header = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+					      .nlmsg_type = RTM_GETROUTE } };
 	struct rtmsg *route = NLMSG_DATA(&message.header);
 	const void *found;
 	int error;
@@ -98,7 +99,8 @@ static int find_route(int fd, struct hop *hop)
 
 static int find_link_address(int fd, const struct hop *hop, __u8 ret_mac[6])
 {
-	union message message = { .header = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct ndmsg)), .nlmsg_type = RTM_GETNEIGH } };
+	union message message = { .header = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct ndmsg)),
+					      .nlmsg_type = RTM_GETNEIGH } };
 	struct ndmsg *neighbour = NLMSG_DATA(&message.header);
 	const void *found;
 	int error;

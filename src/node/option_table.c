@@ -54,10 +54,10 @@ static int parse_within(void *target, const char *text, __u64 min, __u64 max)
 	return 0;
 }
 
-#define NUMBER_PARSER(name, min, max)                         \
-	static int parse_##name(void *target, const char *text) \
-	{                                                     \
-		return parse_within(target, text, min, max);  \
+#define NUMBER_PARSER(name, min, max)                                                                                  \
+	static int parse_##name(void *target, const char *text)                                                        \
+	{                                                                                                              \
+		return parse_within(target, text, min, max);                                                           \
 	}
 NUMBER_PARSER(node, 0, VG_NODES_MAX - 1)
 NUMBER_PARSER(epoch, 1, 0xffffffff)
@@ -71,7 +71,8 @@ NUMBER_PARSER(chunk, 64, 256 * MIB)
 
 static int parse_bpf(void *target, const char *text)
 {
-	return strcmp(text, "auto") && strcmp(text, "off") && strcmp(text, "require") ? -EINVAL : parse_text(target, text);
+	return strcmp(text, "auto") && strcmp(text, "off") && strcmp(text, "require") ? -EINVAL
+										      : parse_text(target, text);
 }
 
 static int parse_log_level(void *target, const char *text)
@@ -92,12 +93,15 @@ static int parse_log_target(void *target, const char *text)
 const struct vg_option vg_option_table[] = {
 	{ "listen", "ADDR[:PORT]", "serve every pool on ADDR, or the memory pool alone on ADDR:PORT (127.0.0.1)",
 	  parse_text, FIELD(listen) },
-	{ "nodes", "ADDR[:PORT],…", "the nodes of the cluster in order, the same list on each", parse_nodes, FIELD(nodes) },
-	{ "cloud-conf", "FILE", "the original's one-line node list, read when no nodes are named (" VG_CLOUD_FILE_DEFAULT ")",
-	  parse_text, FIELD(cloud_file) },
+	{ "nodes", "ADDR[:PORT],…", "the nodes of the cluster in order, the same list on each", parse_nodes,
+	  FIELD(nodes) },
+	{ "cloud-conf", "FILE",
+	  "the original's one-line node list, read when no nodes are named (" VG_CLOUD_FILE_DEFAULT ")", parse_text,
+	  FIELD(cloud_file) },
 	{ "node", "N", "this node's place in the list, from 0 (found by its address)", parse_node, FIELD(node) },
 	{ "epoch", "N", "version of the cluster's partition table (1)", parse_epoch, FIELD(epoch) },
-	{ "key-file", "FILE", "cluster key, 32 hex digits: binary messages must carry its tag", parse_text, FIELD(key_file) },
+	{ "key-file", "FILE", "cluster key, 32 hex digits: binary messages must carry its tag", parse_text,
+	  FIELD(key_file) },
 	{ "password", "TEXT", "password of RESP and text clients (none; with a key: the key's digits)", parse_text,
 	  FIELD(password), true },
 	{ "insecure", NULL, "listen beyond loopback without key and password", parse_switch, FIELD(insecure) },
@@ -109,13 +113,16 @@ const struct vg_option vg_option_table[] = {
 	{ "chunk-size", "BYTES", "allocations larger than this are spread over nodes (256k)", parse_chunk,
 	  FIELD(chunk_bytes), true },
 	{ "connections", "N", "connections each worker serves at once (4096)", parse_connections, FIELD(connections) },
-	{ "idle-timeout", "SECONDS", "close connections idle for so long, 0: never (0)", parse_count, FIELD(idle_timeout_s),
-	  true },
+	{ "idle-timeout", "SECONDS", "close connections idle for so long, 0: never (0)", parse_count,
+	  FIELD(idle_timeout_s), true },
 	{ "bpf", "auto|off|require", "use the maps that virgo-agent pinned (auto)", parse_bpf, FIELD(bpf) },
-	{ "pin-root", "DIR", "where virgo-agent pinned its maps (" VG_PIN_ROOT_DEFAULT ")", parse_text, FIELD(pin_root) },
-	{ "xdp-budget", "N", "answers XDP may give a millisecond on one CPU (4000)", parse_count, FIELD(xdp_budget), true },
+	{ "pin-root", "DIR", "where virgo-agent pinned its maps (" VG_PIN_ROOT_DEFAULT ")", parse_text,
+	  FIELD(pin_root) },
+	{ "xdp-budget", "N", "answers XDP may give a millisecond on one CPU (4000)", parse_count, FIELD(xdp_budget),
+	  true },
 	{ "adopt", "yes|no", "keep what a former daemon left in the arena (yes)", parse_switch, FIELD(adopt) },
-	{ "log-level", "LEVEL", "error, warning, notice, info or debug (info)", parse_log_level, FIELD(log_level), true },
+	{ "log-level", "LEVEL", "error, warning, notice, info or debug (info)", parse_log_level, FIELD(log_level),
+	  true },
 	{ "log-target", "TARGET", "stderr, journal or auto (auto)", parse_log_target, FIELD(log_target), true },
 };
 const int vg_option_count = sizeof(vg_option_table) / sizeof(vg_option_table[0]);

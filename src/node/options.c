@@ -16,7 +16,8 @@
 #include "node/options.h"
 
 /* Fills `why` and passes the error on. */
-__attribute__((format(printf, 4, 5))) static int explain(char *why, size_t why_bytes, int error, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static int explain(char *why, size_t why_bytes, int error, const char *format,
+							 ...)
 {
 	va_list arguments;
 
@@ -154,7 +155,10 @@ static int read_small_file(const char *path, char *buffer, size_t bytes)
 
 static int hex_digit(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	return c >= '0' && c <= '9'   ? c - '0'
+	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
+				      : -1;
 }
 
 static int read_key(struct vg_options *options, char *why, size_t why_bytes)
@@ -213,8 +217,9 @@ int vg_options_finish(struct vg_options *options, char *why, size_t why_bytes)
 	if (vg_address_split(options->listen, address, sizeof(address), &port))
 		return explain(why, why_bytes, -EINVAL, "listen: '%s' is not an address", options->listen);
 	if (!vg_address_is_loopback(address) && !options->keyed && !options->password[0] && !options->insecure)
-		return explain(why, why_bytes, -EPERM,
-			       "refusing to listen on %s without a key or password: set key-file or password, or say insecure",
-			       address);
+		return explain(
+			why, why_bytes, -EPERM,
+			"refusing to listen on %s without a key or password: set key-file or password, or say insecure",
+			address);
 	return 0;
 }

@@ -23,20 +23,20 @@ struct vg_options {
 	char listen[VG_OPTION_TEXT_MAX];      /* ADDR: every service on its port; ADDR:PORT: the memory pool alone */
 	char nodes[VG_OPTION_NODES_TEXT_MAX]; /* ADDR[:PORT],…  in node order; empty: a cluster of one */
 	char cloud_file[VG_OPTION_TEXT_MAX];
-	__u64 node;			      /* this node's place in the list; VG_NODE_NONE: found by address */
+	__u64 node; /* this node's place in the list; VG_NODE_NONE: found by address */
 	__u64 epoch;
-	char key_file[VG_OPTION_TEXT_MAX];    /* 32 hex digits: the cluster key */
+	char key_file[VG_OPTION_TEXT_MAX]; /* 32 hex digits: the cluster key */
 	char password[VG_OPTION_TEXT_MAX];
 	bool insecure;
-	__u64 workers;			      /* 0: one a core */
+	__u64 workers; /* 0: one a core */
 	__u64 port_mem;
 	__u64 arena_bytes, heap_bytes, chunk_bytes;
-	__u64 connections;		      /* for each worker */
+	__u64 connections; /* for each worker */
 	__u64 idle_timeout_s;
-	char bpf[VG_OPTION_TEXT_MAX];	      /* auto, off, require */
+	char bpf[VG_OPTION_TEXT_MAX]; /* auto, off, require */
 	char pin_root[VG_OPTION_TEXT_MAX];
-	__u64 xdp_budget;		      /* answers a millisecond a CPU, 0: default */
-	bool adopt;			      /* keep what a former daemon left in the arena */
+	__u64 xdp_budget; /* answers a millisecond a CPU, 0: default */
+	bool adopt;	  /* keep what a former daemon left in the arena */
 	char log_level[VG_OPTION_TEXT_MAX], log_target[VG_OPTION_TEXT_MAX];
 	/* Filled in from the above by vg_options_finish. */
 	__u64 cluster_key[2];
@@ -53,8 +53,8 @@ struct vg_option {
 	const char *argument; /* shown in --help; NULL: a switch (file: yes or no) */
 	const char *help;
 	int (*parse)(void *target, const char *text); /* 0 or -EINVAL, -ERANGE */
-	unsigned long offset; /* of the field in struct vg_options */
-	bool reloadable;      /* SIGHUP takes a new value */
+	unsigned long offset;			      /* of the field in struct vg_options */
+	bool reloadable;			      /* SIGHUP takes a new value */
 };
 extern const struct vg_option vg_option_table[];
 extern const int vg_option_count;

@@ -35,12 +35,12 @@ struct link {
 	struct vg_peers *peers;
 	__u16 node;
 	enum link_state state;
-	int fd;			/* while connecting */
+	int fd; /* while connecting */
 	vg_io_op connect_op;
-	__u64 until_ns;		/* connecting: give up; resting: try again */
-	struct vg_conn *conn;	/* up */
-	struct vg_out queued;	/* questions before the link is up */
-	struct ask *asks;	/* ring of VG_PEER_ASKS_MAX, allocated with the first question */
+	__u64 until_ns;	      /* connecting: give up; resting: try again */
+	struct vg_conn *conn; /* up */
+	struct vg_out queued; /* questions before the link is up */
+	struct ask *asks;     /* ring of VG_PEER_ASKS_MAX, allocated with the first question */
 	__u32 first, count;
 	__u64 sequence;
 	struct vg_load_stamp load; /* of the last answer */
@@ -50,20 +50,21 @@ struct vg_peers {
 	struct vg_worker *worker;
 	struct link *links;
 	__u16 count;
-	__u64 client;	    /* names this worker as a client of other nodes */
+	__u64 client; /* names this worker as a client of other nodes */
 	__u64 pings;
-	bool broken;	    /* some link has failed and its questions wait to be answered */
+	bool broken; /* some link has failed and its questions wait to be answered */
 	/* Questions that could not be put: answered by the next vg_peers_tend. */
 	struct refused {
 		vg_peer_fn fn;
 		void *context;
 		int error;
-	} *refused;
+	} * refused;
 	__u32 refused_count, refused_capacity;
 	__u8 key[VG_KEY_MAX + 8]; /* of the question being put, padded */
 };
 
-/* ---- answers ------------------------------------------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------------------------------------------------------
+ */
 
 static struct ask *oldest(struct link *link)
 {
@@ -125,7 +126,8 @@ static ssize_t on_input(struct vg_conn *conn, const __u8 *data, size_t length)
 	return (ssize_t)taken;
 }
 
-/* ---- the life of a link --------------------------------------------------------------------------------------------- */
+/* ---- the life of a link ---------------------------------------------------------------------------------------------
+ */
 
 static __u64 now_ns(const struct link *link)
 {
@@ -194,15 +196,16 @@ static void connect_link(struct link *link)
 		return;
 	}
 	link->state = LINK_CONNECTING;
-	if (vg_io_connect(worker->io, link->fd, (const struct sockaddr *)&node->address, node->address_length, on_connect,
-			  link, &link->connect_op)) {
+	if (vg_io_connect(worker->io, link->fd, (const struct sockaddr *)&node->address, node->address_length,
+			  on_connect, link, &link->connect_op)) {
 		close(link->fd);
 		link->fd = -1;
 		fail_link(link);
 	}
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------------------ */
+/* ---- questions ------------------------------------------------------------------------------------------------------
+ */
 
 struct lent_body {
 	const struct vg_mem *mem;
@@ -326,7 +329,8 @@ static int try_ask(struct link *link, const struct vg_peer_request *request, vg_
 	return 0;
 }
 
-void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_request *request, vg_peer_fn fn, void *context)
+void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_request *request, vg_peer_fn fn,
+		  void *context)
 {
 	int error = -EHOSTUNREACH;
 
@@ -338,7 +342,8 @@ void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_reque
 		peers->worker->stats.forwarded++;
 }
 
-/* ---- housekeeping ----------------------------------------------------------------------------------------------------- */
+/* ---- housekeeping
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void tend_link(struct link *link)
 {
@@ -439,9 +444,9 @@ __u16 vg_peers_pick(struct vg_peers *peers)
 	}
 	if (drawn[0] == self || drawn[1] == self)
 		return drawn[0] == self ? drawn[1] : drawn[0];
-	return VG_BE32TOH(peers->links[drawn[0]].load.in_flight) <= VG_BE32TOH(peers->links[drawn[1]].load.in_flight) ?
-		       drawn[0] :
-		       drawn[1];
+	return VG_BE32TOH(peers->links[drawn[0]].load.in_flight) <= VG_BE32TOH(peers->links[drawn[1]].load.in_flight)
+		       ? drawn[0]
+		       : drawn[1];
 }
 
 int vg_peers_new(struct vg_peers **ret_peers, struct vg_worker *worker)

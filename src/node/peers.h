@@ -5,10 +5,10 @@
 
 #include "node/worker.h"
 
-#define VG_PEER_ASKS_MAX 1024	      /* questions a link holds open; past it: -ENOBUFS */
+#define VG_PEER_ASKS_MAX 1024 /* questions a link holds open; past it: -ENOBUFS */
 #define VG_PEER_TIMEOUT_MS 3000
 #define VG_PEER_CONNECT_TIMEOUT_MS 1000
-#define VG_PEER_REST_MS 200	      /* after a failure questions fail at once for so long */
+#define VG_PEER_REST_MS 200 /* after a failure questions fail at once for so long */
 
 int vg_peers_new(struct vg_peers **ret_peers, struct vg_worker *worker);
 void vg_peers_free(struct vg_peers *peers);

@@ -79,7 +79,8 @@ static void on_close(struct vg_conn *conn, int reason)
 
 static const struct vg_conn_user session_user = { .on_input = on_input, .on_close = on_close };
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------------------
+ */
 
 static struct vg_node_session *take_slot(struct vg_worker *worker)
 {
@@ -163,7 +164,8 @@ void vg_sessions_deinit(struct vg_worker *worker)
 	worker->sessions = NULL;
 }
 
-/* ---- what services ask of sessions ----------------------------------------------------------------------------------- */
+/* ---- what services ask of sessions
+ * ----------------------------------------------------------------------------------- */
 
 void vg_session_pause(struct vg_session *session)
 {

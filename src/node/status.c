@@ -32,7 +32,8 @@ static struct vg_world *world_of(const struct vg_env *env)
 	return ((struct vg_worker *)env->node)->world;
 }
 
-/* ---- what is counted in every turn ------------------------------------------------------------------------------------- */
+/* ---- what is counted in every turn
+ * ------------------------------------------------------------------------------------- */
 
 static unsigned int latency_bucket(__u64 ns)
 {
@@ -70,7 +71,8 @@ __u16 vg_worker_memory_free_permille(const struct vg_world *world)
 	return (__u16)(arena < heap ? arena : heap);
 }
 
-/* ---- what services ask ------------------------------------------------------------------------------------------------- */
+/* ---- what services ask
+ * ------------------------------------------------------------------------------------------------- */
 
 __u64 vg_env_random(struct vg_env *env)
 {
@@ -98,7 +100,8 @@ __u64 vg_env_uptime_s(const struct vg_env *env)
 	return (env->clock->monotonic_ns - world_of(env)->started_ns) / 1000000000;
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* The bucket in which the given share of all requests lies, as its upper edge. */
 static __u64 percentile_ns(const struct vg_stats *stats, unsigned int permille)
@@ -122,13 +125,12 @@ static json_t *integer(__u64 value)
 
 static json_t *requests_json(const struct vg_stats *sum)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-			 "stream", integer(sum->requests_stream), "datagram", integer(sum->requests_datagram),
-			 "hits", integer(sum->hits), "misses", integer(sum->misses),
-			 "forwarded", integer(sum->forwarded), "in_flight", integer(sum->in_flight),
-			 "service_ns", integer(sum->service_ns_smoothed),
-			 "p50_ns", integer(percentile_ns(sum, 500)), "p99_ns", integer(percentile_ns(sum, 990)),
-			 "p999_ns", integer(percentile_ns(sum, 999)));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "stream", integer(sum->requests_stream),
+			 "datagram", integer(sum->requests_datagram), "hits", integer(sum->hits), "misses",
+			 integer(sum->misses), "forwarded", integer(sum->forwarded), "in_flight",
+			 integer(sum->in_flight), "service_ns", integer(sum->service_ns_smoothed), "p50_ns",
+			 integer(percentile_ns(sum, 500)), "p99_ns", integer(percentile_ns(sum, 990)), "p999_ns",
+			 integer(percentile_ns(sum, 999)));
 }
 
 static json_t *memory_json(const struct vg_world *world)
@@ -136,12 +138,11 @@ static json_t *memory_json(const struct vg_world *world)
 	struct vg_store_stats figures;
 
 	vg_store_stats(world->store, &figures);
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-			 "keys", integer(figures.keys), "handles", integer(figures.handles),
-			 "expired", integer(figures.expired),
-			 "arena_bytes", integer(figures.arena_bytes), "arena_used", integer(figures.arena_used),
-			 "heap_bytes", integer(figures.heap_bytes), "heap_used", integer(figures.heap_used),
-			 "buckets", integer(figures.buckets), "chain_lines", integer(figures.chain_lines));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "keys", integer(figures.keys), "handles",
+			 integer(figures.handles), "expired", integer(figures.expired), "arena_bytes",
+			 integer(figures.arena_bytes), "arena_used", integer(figures.arena_used), "heap_bytes",
+			 integer(figures.heap_bytes), "heap_used", integer(figures.heap_used), "buckets",
+			 integer(figures.buckets), "chain_lines", integer(figures.chain_lines));
 }
 
 /* Requests of ours that XDP left to the daemon: every reason to pass but those that say the packet was not for us. */
@@ -168,9 +169,14 @@ static json_t *xdp_json(const struct vg_world *world)
 		const char *name;
 		enum vg_reason reason;
 	} shown[] = {
-		{ "hits", VG_REASON_HIT },	  { "handle_hits", VG_REASON_HANDLE_HIT }, { "not_found", VG_REASON_NOT_FOUND },
-		{ "expired", VG_REASON_EXPIRED }, { "handle_gone", VG_REASON_HANDLE_GONE }, { "pings", VG_REASON_PING },
-		{ "steered", VG_REASON_STEERED }, { "steered_out", VG_REASON_STEERED_OUT },
+		{ "hits", VG_REASON_HIT },
+		{ "handle_hits", VG_REASON_HANDLE_HIT },
+		{ "not_found", VG_REASON_NOT_FOUND },
+		{ "expired", VG_REASON_EXPIRED },
+		{ "handle_gone", VG_REASON_HANDLE_GONE },
+		{ "pings", VG_REASON_PING },
+		{ "steered", VG_REASON_STEERED },
+		{ "steered_out", VG_REASON_STEERED_OUT },
 	};
 	json_t *object = json_pack("{s:b}", "present", world->maps.present);
 
@@ -205,10 +211,9 @@ static json_t *loops_json(const struct vg_world *world)
 		sum.overflows += __atomic_load_n(&each->overflows, __ATOMIC_RELAXED);
 		sum.datagrams_lost += __atomic_load_n(&each->datagrams_lost, __ATOMIC_RELAXED);
 	}
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-			 "turns", integer(sum.turns), "submitted", integer(sum.submitted),
-			 "completions", integer(sum.completions), "no_buffers", integer(sum.no_buffers),
-			 "stale", integer(sum.stale), "overflows", integer(sum.overflows),
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "turns", integer(sum.turns), "submitted",
+			 integer(sum.submitted), "completions", integer(sum.completions), "no_buffers",
+			 integer(sum.no_buffers), "stale", integer(sum.stale), "overflows", integer(sum.overflows),
 			 "datagrams_lost", integer(sum.datagrams_lost));
 }
 
@@ -228,17 +233,16 @@ void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 	struct vg_stats sum;
 
 	vg_env_stats_sum(env, &sum);
-	append_json(out, json_pack("{s:s, s:i, s:s, s:i, s:i, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-				   "version", VG_VERSION, "node", (int)env->cluster->self,
-				   "address", vg_cluster_address(env->cluster, env->cluster->self),
-				   "nodes", (int)env->cluster->nodes, "epoch", (int)env->cluster->epoch,
-				   "uptime_s", integer(vg_env_uptime_s(env)), "pid", (int)getpid(),
-				   "workers", (int)world->worker_count,
-				   "connections_open", integer(sum.connections_open),
-				   "connections_accepted", integer(sum.connections_accepted),
-				   "bytes_in", integer(sum.bytes_in), "bytes_out", integer(sum.bytes_out),
-				   "requests", requests_json(&sum), "memory", memory_json(world),
-				   "refused", refusals_json(&sum), "xdp", xdp_json(world), "loop", loops_json(world)));
+	append_json(out,
+		    json_pack("{s:s, s:i, s:s, s:i, s:i, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			      "version", VG_VERSION, "node", (int)env->cluster->self, "address",
+			      vg_cluster_address(env->cluster, env->cluster->self), "nodes", (int)env->cluster->nodes,
+			      "epoch", (int)env->cluster->epoch, "uptime_s", integer(vg_env_uptime_s(env)), "pid",
+			      (int)getpid(), "workers", (int)world->worker_count, "connections_open",
+			      integer(sum.connections_open), "connections_accepted", integer(sum.connections_accepted),
+			      "bytes_in", integer(sum.bytes_in), "bytes_out", integer(sum.bytes_out), "requests",
+			      requests_json(&sum), "memory", memory_json(world), "refused", refusals_json(&sum), "xdp",
+			      xdp_json(world), "loop", loops_json(world)));
 }
 
 void vg_env_topology_json(struct vg_env *env, struct vg_out *out)
@@ -253,12 +257,14 @@ void vg_env_topology_json(struct vg_env *env, struct vg_out *out)
 
 		if (vg_address_split(cluster->node[i].text, address, sizeof(address), &port))
 			continue;
-		json_array_append_new(nodes, json_pack("{s:i, s:s, s:i}", "node", i, "address", address, "port", (int)port));
+		json_array_append_new(nodes,
+				      json_pack("{s:i, s:s, s:i}", "node", i, "address", address, "port", (int)port));
 	}
 	for (unsigned int p = 1; p <= VG_PARTITIONS; p++) {
 		if (p < VG_PARTITIONS && cluster->owner[p] == cluster->owner[first])
 			continue;
-		json_array_append_new(partitions, json_pack("[i, i, i]", (int)first, (int)p - 1, (int)cluster->owner[first]));
+		json_array_append_new(partitions,
+				      json_pack("[i, i, i]", (int)first, (int)p - 1, (int)cluster->owner[first]));
 		first = p;
 	}
 	append_json(out, json_pack("{s:i, s:i, s:o, s:o}", "epoch", (int)cluster->epoch, "self", (int)cluster->self,

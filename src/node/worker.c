@@ -18,11 +18,12 @@ const int vg_service_count = sizeof(vg_services) / sizeof(vg_services[0]);
 
 #define TEND_NS 50000000ULL /* housekeeping; also the lease's renewal (VG_LEASE_RENEW_MS) */
 _Static_assert(TEND_NS == VG_LEASE_RENEW_MS * 1000000ULL, "the lease is renewed by the housekeeping timer");
-#define PING_TICKS 20 /* other nodes are pinged each so many housekeepings: once a second */
+#define PING_TICKS 20	       /* other nodes are pinged each so many housekeepings: once a second */
 #define DRAIN_NS 5000000000ULL /* a stopping worker waits so long for answers in the making */
 #define SWEEP_BUCKETS 512      /* looked through for expired keys at each housekeeping */
 
-/* ---- a turn of the loop --------------------------------------------------------------------------------------------- */
+/* ---- a turn of the loop ---------------------------------------------------------------------------------------------
+ */
 
 void vg_worker_turn(struct vg_worker *worker)
 {
@@ -63,12 +64,14 @@ static void *run(void *context)
 	if (result < 0) {
 		worker->error = result;
 		vg_log(VG_LOG_ERROR, "worker ended", "worker=%u error=\"%s\"", worker->env.worker, strerror(-result));
-		kill(getpid(), SIGTERM); /* a node without one of its workers answers only some of its clients: end whole */
+		kill(getpid(),
+		     SIGTERM); /* a node without one of its workers answers only some of its clients: end whole */
 	}
 	return NULL;
 }
 
-/* ---- housekeeping --------------------------------------------------------------------------------------------------- */
+/* ---- housekeeping ---------------------------------------------------------------------------------------------------
+ */
 
 /* Worker 0 speaks for the node: it holds the lease and writes the load stamp. */
 static void speak_for_node(struct vg_worker *worker)
@@ -123,7 +126,8 @@ static void on_tick(void *owner, const struct vg_io_event *event)
 		vg_log(VG_LOG_ERROR, "housekeeping timer lost", "worker=%u", worker->env.worker);
 }
 
-/* ---- what arrives --------------------------------------------------------------------------------------------------- */
+/* ---- what arrives ---------------------------------------------------------------------------------------------------
+ */
 
 static void on_accept(void *owner, const struct vg_io_event *event)
 {
@@ -163,7 +167,8 @@ static void take_datagram(struct vg_listener *listener, const struct vg_io_event
 		return;
 	}
 	verdict = vg_wire_check(header);
-	if (header->flags & VG_HTOBE16(VG_FLAG_REPLY) && verdict == VG_WIRE_OK && vg_wire_length(header) <= datagram.length) {
+	if (header->flags & VG_HTOBE16(VG_FLAG_REPLY) && verdict == VG_WIRE_OK &&
+	    vg_wire_length(header) <= datagram.length) {
 		/* Answers are never answered: two nodes must not talk in a circle. */
 		vg_peers_heard(env->peers, header);
 		return;
@@ -216,7 +221,8 @@ static void on_datagram(void *owner, const struct vg_io_event *event)
 		vg_io_recvmsg(listener->worker->io, listener->udp_fd, on_datagram, listener, &listener->receive_op);
 }
 
-/* ---- timers for services ---------------------------------------------------------------------------------------------- */
+/* ---- timers for services
+ * ---------------------------------------------------------------------------------------------- */
 
 struct timer {
 	struct vg_worker *worker;
@@ -248,7 +254,8 @@ int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), 
 	return error;
 }
 
-/* ---- building ----------------------------------------------------------------------------------------------------------- */
+/* ---- building
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static int listen_service(struct vg_worker *worker, const struct vg_service *service)
 {

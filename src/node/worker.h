@@ -30,7 +30,7 @@ struct vg_node_session {
 	const struct vg_service *service;
 	__u32 slot, generation;
 	__u32 next_free;
-	bool kill;		   /* set by any thread */
+	bool kill; /* set by any thread */
 };
 
 struct vg_listener {
@@ -60,12 +60,12 @@ struct vg_worker {
 	bool started;
 	bool stopping; /* set by the main thread: drain and end */
 	bool draining;
-	bool killing;  /* some session of this worker has `kill` set */
-	bool in_turn;  /* the clock has been read for this turn */
+	bool killing;	     /* some session of this worker has `kill` set */
+	bool in_turn;	     /* the clock has been read for this turn */
 	__u64 turn_requests; /* requests counted when the turn began */
 	__u64 ticks;
 	__u64 drain_until_ns;
-	int error;     /* why the thread ended, 0: it was told to */
+	int error; /* why the thread ended, 0: it was told to */
 };
 
 /* Everything acquired; 0 or a negative errno. The thread is started by vg_worker_start. */

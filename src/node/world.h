@@ -7,8 +7,8 @@
 
 struct vg_world {
 	struct vg_options options;
-	char listen_text[80]; /* "address:port" of the memory pool */
-	const char *config_file; /* or NULL */
+	char listen_text[80];	      /* "address:port" of the memory pool */
+	const char *config_file;      /* or NULL */
 	struct vg_settings *settings; /* the ones in force; older ones stay readable until the end */
 	struct vg_settings settings_kept[2];
 	int settings_at;
