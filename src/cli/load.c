@@ -20,6 +20,7 @@
 #define WINDOW 64
 #define COMPLAINTS_MAX 10 /* lines about single keys; the rest is only counted */
 #define FOLDERS_DEPTH_MAX 64
+#define HOPELESS 64 /* failures, and nothing good in between: the pool is not there */
 
 enum { OPTION_PREFIX = 256, OPTION_LINES, OPTION_FILES };
 
@@ -116,7 +117,7 @@ static int submit(struct bulk *bulk, const char *name, size_t name_length, char 
 		on_result(item, &(struct virgo_result){ .error = error });
 		return 0;
 	}
-	return bulk->error == -EHOSTUNREACH || bulk->error == -EACCES ? bulk->error : 0;
+	return bulk->failed >= HOPELESS && !bulk->good ? bulk->error : 0;
 }
 
 static int load_lines(struct bulk *bulk, const char *path)

@@ -8,8 +8,9 @@
 #include "cli/cli.h"
 #include "virgo/limits.h"
 
-#define DEPTH_MAX 32 /* of arrays in a reply that is printed; deeper ones are shown as they came */
-#define NODES_TEXT_MAX 65536
+#define DEPTH_MAX 32	    /* of arrays in a reply that is printed; deeper ones are shown as they came */
+#define NODES_TEXT_MAX 4096 /* 64 addresses */
+#define ADDRESS_TEXT_MAX 96
 
 /* ---- status --------------------------------------------------------------------------------------------------------
  */
@@ -40,7 +41,7 @@ static json_t *ask_node(struct cli *cli, unsigned int node, int *ret_code)
 	return json_pack("{s:s, s:b, s:s}", "address", address, "ok", 0, "error", virgo_strerror(-EPROTO));
 }
 
-static bool seen_node(const json_t *nodes, json_int_t number)
+static bool seen_node(const json_t *nodes, json_int_t number, const char *address)
 {
 	size_t index;
 	json_t *each;
@@ -50,6 +51,8 @@ static bool seen_node(const json_t *nodes, json_int_t number)
 		const json_t *status = json_object_get(each, "status");
 
 		if (status && json_integer_value(json_object_get(status, "node")) == number)
+			return true;
+		if (strcmp(json_string_value(json_object_get(each, "address")), address) == 0)
 			return true;
 	}
 	return false;
@@ -70,15 +73,16 @@ static void others_of(struct cli *cli, const json_t *nodes, char *list, size_t l
 	json_array_foreach(json_object_get(topology, "nodes"), index, each)
 	{
 		const char *address = json_string_value(json_object_get(each, "address"));
-		int port = (int)json_integer_value(json_object_get(each, "port")), length;
+		int port = (int)json_integer_value(json_object_get(each, "port"));
+		char whole[ADDRESS_TEXT_MAX];
 
-		if (!address || port <= 0 || seen_node(nodes, json_integer_value(json_object_get(each, "node"))))
+		if (!address || port <= 0)
 			continue;
-		length = snprintf(list + at, list_bytes - at, strchr(address, ':') ? "%s[%s]:%d" : "%s%s:%d",
-				  at ? "," : "", address, port);
-		if (length < 0 || (size_t)length >= list_bytes - at)
-			break;
-		at += (size_t)length;
+		(void)snprintf(whole, sizeof(whole), strchr(address, ':') ? "[%s]:%d" : "%s:%d", address, port);
+		if (seen_node(nodes, json_integer_value(json_object_get(each, "node")), whole) ||
+		    at + strlen(whole) + 2 > list_bytes)
+			continue;
+		at += (size_t)snprintf(list + at, list_bytes - at, "%s%s", at ? "," : "", whole);
 	}
 	list[at] = '\0';
 	json_decref(topology);

@@ -185,11 +185,16 @@ static void flush_family(struct virgo *v, int family_index)
 		count++;
 		note_sent(v, request);
 	}
-	/* What the kernel does not take (a full queue, an error of an earlier datagram) counts as lost and is resent.
+	/*
+	 * News of an earlier datagram may be told here once instead of sending: try again. What the kernel does not
+	 * take even then (a full queue, no route) counts as lost and is resent.
 	 */
 	while (done < count) {
 		int sent = sendmmsg(v->fd[family_index], messages + done, count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
 
+		if (sent <= 0)
+			sent = sendmmsg(v->fd[family_index], messages + done, count - done,
+					MSG_DONTWAIT | MSG_NOSIGNAL);
 		done += sent > 0 ? (unsigned int)sent : 1;
 	}
 }

@@ -426,6 +426,7 @@ static void expire(struct virgo *v, struct vg_request *request, __u64 now_ns)
 		if (torn)
 			vg_stream_close(v, peer, -ETIMEDOUT, now_ns);
 	}
+	vg_route_forget(v, request);
 	if (heard)
 		vg_request_fail(v, request, v->refused_us ? -EACCES : -ETIMEDOUT, NULL);
 	else
