@@ -95,6 +95,7 @@ static void test_binary_set_conditions_and_deadlines(void **state)
 	struct fake_node *node = *state;
 	struct fake_session *session = session_on(state);
 	__u64 now_ms = vg_clock_unix_ms(&node->clock);
+	struct message *expired;
 
 	assert_int_equal(set_with(session, VG_FLAG_IF_PRESENT, 0)->status, VG_STATUS_CONDITION);
 	assert_int_equal(set_with(session, VG_FLAG_IF_ABSENT, 0)->status, VG_STATUS_OK);
@@ -107,6 +108,10 @@ static void test_binary_set_conditions_and_deadlines(void **state)
 	expect_body(ask(session, message(VG_OP_GET, "k", NULL, 0)), "v");
 	node->clock.unix_ns += 1001000000;
 	assert_int_equal(ask(session, message(VG_OP_GET, "k", NULL, 0))->status, VG_STATUS_NOT_FOUND);
+	/* XDP finds it, sees that its time is over, and asks no more. */
+	expired = message(VG_OP_GET, "k", NULL, 0);
+	expired->header.partition ^= VG_HTOBE16(1);
+	assert_int_equal(ask(session, expired)->status, VG_STATUS_NOT_FOUND);
 	assert_int_equal(set_with(session, VG_FLAG_IF_PRESENT, 0)->status, VG_STATUS_CONDITION);
 }
 
@@ -170,6 +175,8 @@ static void test_binary_handles(void **state)
 	for (__u8 opcode = VG_OP_HANDLE_GET; opcode <= VG_OP_HANDLE_FREE; opcode++)
 		if (opcode != VG_OP_HANDLE_ALLOC)
 			assert_int_equal(ask(session, handle_message(opcode, handle, 0, NULL, 0))->status, VG_STATUS_GONE);
+	got = ask(session, handle_message(VG_OP_HANDLE_GET, handle, UINT64_MAX, NULL, 0));
+	assert_int_equal(got->status, VG_STATUS_GONE);
 	got = ask(session, handle_message(VG_OP_HANDLE_ALLOC, 0, 0, NULL, 0));
 	assert_int_equal(got->status, VG_STATUS_BAD_REQUEST);
 	got = ask(session, handle_message(VG_OP_HANDLE_ALLOC, 0, 1ULL << 32, NULL, 0));

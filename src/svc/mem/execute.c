@@ -52,6 +52,14 @@ static bool owned_here(const struct vg_env *env, const struct vg_mem_request *re
 	       vg_cluster_owner(env->cluster, request->partition) == vg_cluster_self(env->cluster);
 }
 
+/* A key whose deadline has come was found, whatever else the request says of it. */
+static bool expired_here(struct vg_env *env, const struct vg_key *key)
+{
+	struct vg_key_facts facts;
+
+	return vg_store_facts(env->store, key, 0, false, &facts) == 0;
+}
+
 /*
  * As XDP answers: what is found under a partition of ours needs no proof but the key itself; only "not found" is said
  * after hash and partition were seen to be the key's own.
@@ -67,7 +75,7 @@ static enum vg_mem_outcome get(struct vg_env *env, const struct vg_mem_request *
 		return other_owner(env, request, answer);
 	length = vg_store_get(env->store, &key, vg_clock_unix_ms(env->clock), buffer, VG_MEM_BUFFER_BYTES, &block, NULL);
 	if (length == -ENOENT) {
-		if (!names_its_place(request))
+		if (!names_its_place(request) && !expired_here(env, &key))
 			return say(answer, VG_STATUS_BAD_REQUEST, "hash or partition is not the key's own");
 		env->stats->misses++;
 		return say(answer, VG_STATUS_NOT_FOUND, NULL);
@@ -158,8 +166,6 @@ static enum vg_mem_outcome handle_get(struct vg_env *env, const struct vg_mem_re
 
 	if (!length)
 		return handle_answer(env, request, vg_handle_facts_now(env, request->ident, &answer->argument), answer);
-	if (length > VG_VALUE_MAX)
-		return say(answer, VG_STATUS_RANGE, "so much is not read at once");
 	if (length > VG_MEM_BUFFER_BYTES) {
 		/* Memory is taken for what can be answered only: the length is the peer's word so far. */
 		__u64 whole = 0;
@@ -169,6 +175,8 @@ static enum vg_mem_outcome handle_get(struct vg_env *env, const struct vg_mem_re
 			return handle_answer(env, request, error, answer);
 		if (offset > whole || length > whole - offset)
 			return say(answer, VG_STATUS_RANGE, NULL);
+		if (length > VG_VALUE_MAX)
+			return say(answer, VG_STATUS_RANGE, "so much is not read at once");
 		data = vg_handle_data_new(env, length);
 		if (!data)
 			return say(answer, VG_STATUS_NO_MEMORY, NULL);
