@@ -118,12 +118,18 @@ static void execute(struct vg_session *session, const struct vg_frame *frame)
 		.key_length = frame->key_length,
 		.body_length = frame->body_length,
 	};
+	static const char name[VG_OP_MAX][sizeof(session->last_command)] = {
+#define X(symbol, number, text) [number] = text,
+		VG_OPCODES(X)
+#undef X
+	};
 	bool reads = header->opcode == VG_OP_GET || header->opcode == VG_OP_HANDLE_GET;
 	struct vg_mem_answer answer;
 	__u8 *room = NULL;
 
 	session->requests++;
 	session->env->stats->requests_stream++;
+	memcpy(session->last_command, name[header->opcode], sizeof(session->last_command));
 	if (reads) {
 		/* A small value is copied once: from the store to its place behind the header that will be written. */
 		room = vg_out_reserve(session->out, sizeof(*header) + VG_MEM_BUFFER_BYTES);
