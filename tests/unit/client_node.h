@@ -38,6 +38,7 @@ struct fake_faults {
 	bool foreign; /* answer from another port than was asked, as direct return does */
 	bool mute_udp;
 	bool break_streams;   /* close a connection instead of answering it, once each */
+	bool mutate;	      /* before every answer send some of its bytes changed, over UDP and TCP */
 	bool garbage_streams; /* answer with bytes that are no frame */
 	unsigned int busy;    /* so many answers are "busy" */
 	__u64 wrong_node;     /* 1 + the owner that datagrams are sent to; 0: we own all */
@@ -272,11 +273,27 @@ static inline void fake_forge(struct fake_node *node, int fd, const __u8 *reply,
 	}
 }
 
+/* The answer with a few bytes of its header changed at random: anything may come of it but a crash or a wrong value. */
+static inline void fake_mutate(struct fake_node *node, __u8 *reply)
+{
+	for (__u64 changes = 1 + vg_prng_next(&node->random) % 3; changes; changes--)
+		reply[vg_prng_next(&node->random) % sizeof(struct vg_wire_header)] = (__u8)vg_prng_next(&node->random);
+}
+
 static inline void fake_send(struct fake_node *node, int fd, const __u8 *reply, size_t length,
 			     const struct sockaddr_in *to)
 {
 	if (node->faults.forge)
 		fake_forge(node, fd, reply, length, to);
+	for (int i = 0; node->faults.mutate && i < 8; i++) {
+		__u8 changed[2048];
+
+		memcpy(changed, reply, length);
+		fake_mutate(node, changed);
+		(void)sendto(fd, changed, vg_prng_next(&node->random) % (length + 1), 0, (const struct sockaddr *)to,
+			     sizeof(*to));
+		(void)sendto(fd, changed, length, 0, (const struct sockaddr *)to, sizeof(*to));
+	}
 	if (fake_chance(node, node->faults.lose_reply_percent))
 		return;
 	if (!node->held_length && fake_chance(node, node->faults.delay_percent)) {
@@ -371,6 +388,8 @@ static inline bool fake_frame(struct fake_node *node, int at)
 	else
 		fake_execute(node, &request, key, key + vg_wire_key_padded(&request), &answer);
 	reply = fake_reply(node, &request, &answer, &length);
+	if (node->faults.mutate)
+		fake_mutate(node, reply);
 	if (node->faults.garbage_streams)
 		reply[vg_prng_next(&node->random) % 16] ^= 0x55;
 	fake_send_all(node->connection[at], reply, length);

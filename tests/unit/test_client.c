@@ -281,6 +281,67 @@ static void test_client_forged_tags(void **state)
 	(void)unlink(path);
 }
 
+#define HOSTILE_BYTES 700
+static const char hostile_value[HOSTILE_BYTES];
+static volatile unsigned int hostile_sum; /* so that the reading is not optimised away */
+
+static void on_anything(void *context, const struct virgo_result *result)
+{
+	(*(unsigned int *)context)++;
+	/* What is delivered can be read, and was sent: values here are zeros, or JSON. */
+	if (!result->error && result->length == HOSTILE_BYTES)
+		assert_memory_equal(result->data, hostile_value, HOSTILE_BYTES);
+	for (size_t i = 0; i < result->length; i++)
+		hostile_sum += ((const unsigned char *)result->data)[i];
+	if (result->error)
+		assert_true(result->error < 0 && virgo_strerror(result->error)[0]);
+}
+
+/* A node that may say anything: every request has exactly one result, in time, and nothing is read that was not sent.
+ */
+static void hostile(unsigned int flags)
+{
+	struct fake_node *node = fake_start(1, &(struct fake_faults){ .mutate = true }, NULL, true);
+	struct virgo *v = client_of(node, flags, 300, NULL);
+	unsigned int results = 0, submitted = 0;
+
+	for (int i = 0; i < 600; i++) {
+		struct virgo_request request = { .operation = VIRGO_PING + (enum virgo_operation)(i % 4),
+						 .key = "some key",
+						 .key_length = 8,
+						 .data = hostile_value,
+						 .length = HOSTILE_BYTES,
+						 .fn = on_anything,
+						 .context = &results };
+		int error;
+
+		while ((error = virgo_submit(v, &request)) == -EAGAIN)
+			(void)virgo_wait(v, 1, -1);
+		assert_int_equal(error, 0);
+		submitted++;
+	}
+	(void)virgo_wait(v, 0, -1);
+	assert_int_equal(virgo_pending(v), 0);
+	assert_int_equal(results, submitted);
+	virgo_disconnect(v);
+	fake_stop(node);
+}
+
+static void test_client_hostile_node_over_udp(void **state)
+{
+	hostile(VIRGO_NO_TCP);
+}
+
+static void test_client_hostile_node_over_tcp(void **state)
+{
+	hostile(VIRGO_NO_UDP);
+}
+
+static void test_client_hostile_node(void **state)
+{
+	hostile(0);
+}
+
 static void test_client_wrong_key_is_refused(void **state)
 {
 	char path[] = "/tmp/virgo-test-key-XXXXXX";
@@ -636,6 +697,9 @@ int main(void)
 		cmocka_unit_test(test_client_loss_doubles_delays),
 		cmocka_unit_test(test_client_forged_answers),
 		cmocka_unit_test(test_client_forged_tags),
+		cmocka_unit_test(test_client_hostile_node_over_udp),
+		cmocka_unit_test(test_client_hostile_node_over_tcp),
+		cmocka_unit_test(test_client_hostile_node),
 		cmocka_unit_test(test_client_wrong_key_is_refused),
 		cmocka_unit_test(test_client_changes_are_made_once),
 		cmocka_unit_test(test_client_direct_return_teaches_the_route),
