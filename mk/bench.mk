@@ -42,3 +42,6 @@ bench: all
 	@bench/run $(B)
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(sort $(wildcard bench/*/*.c)))
+
+# The instruments have a test of their own.
+$(B)/tests/unit/test_bench: $(call bench_object,bench/load/histogram.c bench/load/keys.c bench/load/proto.c bench/xdp/frame.c)

@@ -125,8 +125,9 @@ class Scene:
 
     def program(self):
         """Statistics of the XDP program at the server's interface: how often it ran, and for how long."""
-        link = json.loads(run(["ip", "-n", self.pair.names["server"], "-json", "link", "show", self.pair.links["server"]]))[0]
-        return json.loads(run(["bpftool", "--json", "prog", "show", "id", link["xdp"]["prog"]["id"]]))
+        links = json.loads(run(["ip", "-n", self.pair.names["server"], "-json", "link", "show",
+                                self.pair.links["server"]]))
+        return json.loads(run(["bpftool", "--json", "prog", "show", "id", links[0]["xdp"]["prog"]["id"]]))
 
     def program_ns(self, measure, **options):
         """What the program itself takes, as the kernel counts it (which costs some nanoseconds a run by itself)."""

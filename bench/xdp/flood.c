@@ -217,9 +217,9 @@ static void print_result(const struct traffic *traffic, const struct mark *from,
 	__u64 answered = to->counts.answered - from->counts.answered, sent = to->sent - from->sent;
 	double answers = answered ? (double)answered : 1;
 
-	printf("{\"seconds\": %.4f, \"sent\": %llu, \"answered\": %llu, \"right\": %llu, \"not_ok\": %llu, \"wrong\": %llu, ",
-	       seconds, sent, answered, to->counts.right - from->counts.right, to->counts.not_ok - from->counts.not_ok,
-	       to->counts.wrong - from->counts.wrong);
+	printf("{\"seconds\": %.4f, \"sent\": %llu, \"answered\": %llu, ", seconds, sent, answered);
+	printf("\"right\": %llu, \"not_ok\": %llu, \"wrong\": %llu, ", to->counts.right - from->counts.right,
+	       to->counts.not_ok - from->counts.not_ok, to->counts.wrong - from->counts.wrong);
 	printf("\"answered_in_all\": %llu, ", (unsigned long long)traffic->bss->sink.answered); /* warming up, too */
 	printf("\"lost\": %llu, \"offered_rate\": %.1f, \"rate\": %.1f, ", (unsigned long long)traffic->bss->lost,
 	       (double)sent / seconds, (double)answered / seconds);
