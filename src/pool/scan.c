@@ -165,7 +165,7 @@ __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms)
 	struct vg_store_worker *worker = vg_worker_self(store);
 	__u32 all = buckets_now(store), count = 0, from;
 
-	vg_slabs_tick(&store->slabs, now_ms);
+	vg_slabs_tick(&store->slabs, &worker->cache, now_ms);
 	if (buckets > all)
 		buckets = all;
 	from = __atomic_fetch_add(&store->sweep_bucket, buckets, __ATOMIC_RELAXED);

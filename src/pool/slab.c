@@ -139,11 +139,39 @@ static bool add_slab(struct vg_slabs *slabs, __u32 class_number)
 	return true;
 }
 
+/* Give cells back until the cache holds `left` of the class. */
+static void flush(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 left)
+{
+	__u32 *count = &cache->class[class].count;
+
+	if (*count <= left)
+		return;
+	vg_lock_take(&slabs->class[class].lock);
+	while (*count > left)
+		slab_give(slabs, &slabs->class[class], cache->class[class].cell[--*count]);
+	vg_lock_give(&slabs->class[class].lock);
+}
+
+static void settle(struct vg_slabs *slabs, struct vg_slab_cache *cache)
+{
+	for (__u32 class = 0; class < VG_SLAB_CLASSES; class++)
+		flush(slabs, cache, class, 0);
+}
+
+static void settle_when_due(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms)
+{
+	if (now_ms - cache->settled_ms < VG_SLAB_SETTLE_MS)
+		return;
+	cache->settled_ms = now_ms;
+	settle(slabs, cache);
+}
+
 static bool refill(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class_number)
 {
 	struct vg_slab_class *class = &slabs->class[class_number];
 	__u32 wanted = class->cache_cells / 2, count = 0;
 
+	settle_when_due(slabs, cache, __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED));
 	do {
 		vg_lock_take(&class->lock);
 		while (count < wanted && (class->partial.first || class->empty.last)) {
@@ -167,20 +195,17 @@ __u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 cla
 
 void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell)
 {
-	__u32 *count = &cache->class[class].count;
-
 	assert(class < VG_SLAB_CLASSES && cell >= slabs->offset);
-	if (*count == slabs->class[class].cache_cells) {
-		vg_lock_take(&slabs->class[class].lock);
-		while (*count > slabs->class[class].cache_cells / 2)
-			slab_give(slabs, &slabs->class[class], cache->class[class].cell[--*count]);
-		vg_lock_give(&slabs->class[class].lock);
+	if (cache->class[class].count == slabs->class[class].cache_cells) {
+		flush(slabs, cache, class, slabs->class[class].cache_cells / 2);
+		settle_when_due(slabs, cache, __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED));
 	}
-	cache->class[class].cell[(*count)++] = cell;
+	cache->class[class].cell[cache->class[class].count++] = cell;
 }
 
-void vg_slabs_tick(struct vg_slabs *slabs, __u64 now_ms)
+void vg_slabs_tick(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms)
 {
+	settle_when_due(slabs, cache, now_ms);
 	__atomic_store_n(&slabs->now_ms, now_ms, __ATOMIC_RELAXED);
 }
 

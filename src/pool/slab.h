@@ -25,10 +25,12 @@
 _Static_assert(VG_SLAB_CLASSES <= VG_SLAB_CLASSES_MAX, "a class fits its byte");
 
 #define VG_SLAB_REST_MS 2000
+#define VG_SLAB_SETTLE_MS 1000 /* so often a worker gives back all its cache: each cell in it keeps a slab from being empty */
 #define VG_SLAB_CACHE_CELLS 32
 #define VG_SLAB_CACHE_BYTES 8192 /* a cache holds at most so much of one class, but at least two cells */
 
 struct vg_slab_cache { /* one worker's */
+	__u64 settled_ms;
 	struct {
 		__u32 count;
 		__u32 cell[VG_SLAB_CACHE_CELLS];
@@ -67,7 +69,8 @@ void vg_slabs_deinit(struct vg_slabs *slabs);
 /* A cell's arena offset, or 0 when there is none. */
 __u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class);
 void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell);
-void vg_slabs_tick(struct vg_slabs *slabs, __u64 now_ms);
+/* The clock goes on; `cache` is the caller's. */
+void vg_slabs_tick(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms);
 
 /*
  * Adopting: the owner names every cell that is in use, in any order, then says it has finished. `claimed` has a bit for

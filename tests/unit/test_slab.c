@@ -101,13 +101,13 @@ static void test_slab_changes_class_after_a_rest(void **state)
 	struct arena *arena = *state;
 	__u32 count = fill(arena, 3, cells), slabs_given = 0;
 
-	vg_slabs_tick(&arena->slabs, 1000000);
+	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000);
 	for (__u32 i = 0; i < count; i++)
 		vg_slab_put(&arena->slabs, &arena->cache[0], 3, cells[i]);
 	assert_int_equal(vg_slab_get(&arena->slabs, &arena->cache[0], VG_SLAB_CLASS_LINE), 0);
-	vg_slabs_tick(&arena->slabs, 1000000 + VG_SLAB_REST_MS - 1);
+	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000 + VG_SLAB_REST_MS - 1);
 	assert_int_equal(vg_slab_get(&arena->slabs, &arena->cache[0], VG_SLAB_CLASS_LINE), 0);
-	vg_slabs_tick(&arena->slabs, 1000000 + VG_SLAB_REST_MS);
+	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000 + VG_SLAB_REST_MS);
 	count = fill(arena, VG_SLAB_CLASS_LINE, cells);
 	for (int i = 0; i < SLABS; i++)
 		slabs_given += arena->classes[i] == VG_SLAB_CLASS_LINE + 1;
