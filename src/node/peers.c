@@ -9,15 +9,13 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/prng.h"
 #include "node/peers.h"
 #include "node/world.h"
+#include "proto/frame.h"
 #include "virgo/wire_codec.h"
 
 #define COPY_BYTES_MAX 65536 /* longer bodies are lent to the connection from memory of their own */
@@ -81,25 +79,25 @@ static void answer(struct link *link, const struct vg_peer_reply *reply)
 	ask.fn(ask.context, reply);
 }
 
-/* One message at `header`, wholly there. False: not what we wait for, the link is of no use any more. */
-static bool take_reply(struct link *link, const struct vg_wire_header *header)
+/* One answer, wholly there. False: not what we wait for, the link is of no use any more. */
+static bool take_reply(struct link *link, const struct vg_frame *frame)
 {
 	const __u64 *key = vg_cluster_key(link->peers->worker->env.cluster);
 	struct vg_peer_reply reply = {
-		.status = header->status,
-		.flags = VG_BE16TOH(header->flags),
-		.ident = VG_BE64TOH(header->ident),
-		.argument = VG_BE64TOH(header->argument),
-		.body = (const __u8 *)(header + 1) + vg_wire_key_padded(header),
-		.body_length = VG_BE32TOH(header->body_length),
+		.status = frame->header.status,
+		.flags = VG_BE16TOH(frame->header.flags),
+		.ident = VG_BE64TOH(frame->header.ident),
+		.argument = VG_BE64TOH(frame->header.argument),
+		.body = frame->body,
+		.body_length = frame->body_length,
 	};
 
 	if (!(reply.flags & VG_FLAG_REPLY) || link->count == 0 ||
-	    VG_BE64TOH(header->sequence) != oldest(link)->sequence)
+	    VG_BE64TOH(frame->header.sequence) != oldest(link)->sequence)
 		return false;
-	if (key && (!(reply.flags & VG_FLAG_TAGGED) || vg_wire_tag(key, header) != header->tag))
+	if (key && !vg_frame_tag_right(key, &frame->header, frame->key))
 		return false;
-	link->load = header->load;
+	link->load = frame->header.load;
 	answer(link, &reply);
 	return true;
 }
@@ -107,22 +105,22 @@ static bool take_reply(struct link *link, const struct vg_wire_header *header)
 static ssize_t on_input(struct vg_conn *conn, const __u8 *data, size_t length)
 {
 	struct link *link = conn->session;
+	struct vg_frame frame;
 	size_t taken = 0;
 
 	vg_worker_turn(link->peers->worker);
-	while (length - taken >= sizeof(struct vg_wire_header)) {
-		const struct vg_wire_header *header = (const void *)(data + taken);
+	for (;;) {
+		enum vg_frame_state state = vg_frame_read(&frame, data + taken, length - taken);
 
-		if (vg_wire_check(header) != VG_WIRE_OK)
+		if (state == VG_FRAME_LOST || (state != VG_FRAME_MORE && frame.verdict != VG_WIRE_OK))
 			return -EPROTO;
-		conn->input_wanted = vg_wire_length(header);
-		if (length - taken < vg_wire_length(header))
+		if (state != VG_FRAME_WHOLE)
 			break;
-		if (!take_reply(link, header))
+		if (!take_reply(link, &frame))
 			return -EPROTO;
-		taken += vg_wire_length(header);
-		conn->input_wanted = 0;
+		taken += frame.length;
 	}
+	conn->input_wanted = frame.length;
 	return (ssize_t)taken;
 }
 
@@ -168,7 +166,7 @@ static void on_connect(void *owner, const struct vg_io_event *event)
 	link->connect_op = 0;
 	link->fd = -1;
 	if (event->result < 0) {
-		close(fd);
+		vg_io_close(worker->io, fd);
 		fail_link(link);
 		return;
 	}
@@ -176,7 +174,6 @@ static void on_connect(void *owner, const struct vg_io_event *event)
 		fail_link(link);
 		return;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	conn->input_max = VG_BODY_MAX + VG_KEY_MAX + 4096ULL;
 	link->conn = conn;
 	link->state = LINK_UP;
@@ -190,7 +187,7 @@ static void connect_link(struct link *link)
 	const struct vg_cluster_node *node = &worker->env.cluster->node[link->node];
 
 	link->until_ns = now_ns(link) + VG_PEER_CONNECT_TIMEOUT_MS * 1000000ULL;
-	link->fd = socket(node->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	link->fd = vg_io_socket(worker->io, node->address.ss_family, SOCK_STREAM);
 	if (link->fd < 0) {
 		fail_link(link);
 		return;
@@ -198,7 +195,7 @@ static void connect_link(struct link *link)
 	link->state = LINK_CONNECTING;
 	if (vg_io_connect(worker->io, link->fd, (const struct sockaddr *)&node->address, node->address_length,
 			  on_connect, link, &link->connect_op)) {
-		close(link->fd);
+		vg_io_close(worker->io, link->fd);
 		link->fd = -1;
 		fail_link(link);
 	}
@@ -480,8 +477,10 @@ void vg_peers_free(struct vg_peers *peers)
 	if (!peers)
 		return;
 	for (int i = 0; i < peers->count; i++) {
-		if (peers->links[i].fd >= 0)
-			close(peers->links[i].fd);
+		if (peers->links[i].fd >= 0) {
+			vg_io_cancel(peers->worker->io, peers->links[i].connect_op);
+			vg_io_close(peers->worker->io, peers->links[i].fd);
+		}
 		vg_out_deinit(&peers->links[i].queued);
 		free(peers->links[i].asks);
 	}

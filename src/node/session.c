@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "node/world.h"
@@ -123,7 +122,7 @@ void vg_session_open(struct vg_listener *listener, int fd)
 		session->authenticated = !worker->env.settings->password[0];
 	}
 	if (!own) {
-		close(fd);
+		vg_io_close(worker->io, fd);
 	} else if (vg_conn_open(worker->conns, fd, &session_user, own, &conn)) {
 		own->next_free = worker->session_free;
 		worker->session_free = own->slot;

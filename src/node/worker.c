@@ -34,14 +34,17 @@ void vg_worker_turn(struct vg_worker *worker)
 	vg_clock_update(&worker->clock);
 }
 
-static void end_turn(struct vg_worker *worker)
+int vg_worker_step(struct vg_worker *worker, bool wait)
 {
+	int result = vg_io_run(worker->io, wait);
+
 	if (vg_peers_need_tending(worker->env.peers))
 		vg_peers_tend(worker->env.peers);
 	if (worker->in_turn)
 		vg_worker_account_turn(worker);
 	vg_conn_pool_flush(worker->conns);
 	worker->in_turn = false;
+	return result;
 }
 
 static bool ended(struct vg_worker *worker)
@@ -57,10 +60,8 @@ static void *run(void *context)
 	int result = 0;
 
 	vg_store_worker(worker->world->store, worker->env.worker);
-	while (result >= 0 && !ended(worker)) {
-		result = vg_io_run(worker->io, true);
-		end_turn(worker);
-	}
+	while (result >= 0 && !ended(worker))
+		result = vg_worker_step(worker, true);
 	if (result < 0) {
 		worker->error = result;
 		vg_log(VG_LOG_ERROR, "worker ended", "worker=%u error=\"%s\"", worker->env.worker, strerror(-result));

@@ -75,6 +75,8 @@ void vg_worker_stop(struct vg_worker *worker); /* asks; any thread */
 void vg_worker_join(struct vg_worker *worker);
 void vg_worker_deinit(struct vg_worker *worker);
 
+/* One turn of the loop, what the thread does over and over; for tests that turn a worker by hand. As vg_io_run. */
+int vg_worker_step(struct vg_worker *worker, bool wait);
 /* Every callback of a worker's ring begins with this: the first of a turn reads the clock. */
 void vg_worker_turn(struct vg_worker *worker);
 

@@ -81,18 +81,9 @@ static struct vg_world *node_start(void)
 	return world;
 }
 
-/* What a worker's thread does, once. */
 static void node_turn(struct vg_world *world)
 {
-	struct vg_worker *worker = &world->workers[0];
-
-	check(vg_io_run(worker->io, vg_sim_random(2)) >= 0);
-	if (vg_peers_need_tending(worker->env.peers))
-		vg_peers_tend(worker->env.peers);
-	if (worker->in_turn)
-		vg_worker_account_turn(worker);
-	vg_conn_pool_flush(worker->conns);
-	worker->in_turn = false;
+	check(vg_worker_step(&world->workers[0], vg_sim_random(2)) >= 0);
 }
 
 /* ---- clients ------------------------------------------------------------------------------------------------------- */
