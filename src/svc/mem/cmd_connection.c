@@ -180,13 +180,7 @@ int vg_cmd_hello(struct vg_call *call)
 
 int vg_cmd_select(struct vg_call *call)
 {
-	__s64 database;
-
-	if (!vg_resp_number(call->arg[1].data, call->arg[1].length, &database))
-		vg_resp_error(call->out, "ERR value is not an integer or out of range");
-	else if (database != 0)
-		vg_resp_error(call->out, "ERR DB index is out of range");
-	else
+	if (vg_call_database(call, 1))
 		vg_resp_simple(call->out, "OK");
 	return 0;
 }

@@ -143,19 +143,14 @@ int vg_cmd_renamenx(struct vg_call *call)
 int vg_cmd_copy(struct vg_call *call)
 {
 	struct move move = { .if_absent = true, .keep_source = true };
-	__s64 database = 0;
 	int result;
 
 	for (int i = 3; i < call->args; i++) {
 		if (vg_arg_is(&call->arg[i], "replace")) {
 			move.if_absent = false;
 		} else if (vg_arg_is(&call->arg[i], "db") && i + 1 < call->args) {
-			if (!vg_call_integer(call, ++i, &database))
+			if (!vg_call_database(call, ++i))
 				return 0;
-			if (database != 0) {
-				vg_resp_error(call->out, "ERR DB index is out of range");
-				return 0;
-			}
 		} else {
 			return vg_call_syntax_error(call);
 		}

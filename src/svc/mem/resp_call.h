@@ -158,7 +158,9 @@ static inline struct vg_key vg_call_key(struct vg_call *call, int position)
 bool vg_arg_is(const struct vg_resp_arg *arg, const char *word); /* any case */
 /* Reads an integer argument; false: the error was answered. */
 bool vg_call_integer(struct vg_call *call, int position, __s64 *ret_value);
-/* Answer an error of the store (or 0 bytes of memory). */
+/* Is the argument 0, the one database? false: the error was answered. */
+bool vg_call_database(struct vg_call *call, int position);
+/* Answer an error of the store in the words of Redis. */
 int vg_call_failure(struct vg_call *call, int error);
 int vg_call_syntax_error(struct vg_call *call);
 int vg_call_arity_error(struct vg_call *call);

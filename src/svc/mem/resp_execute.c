@@ -162,6 +162,19 @@ bool vg_call_integer(struct vg_call *call, int position, __s64 *ret_value)
 	return false;
 }
 
+bool vg_call_database(struct vg_call *call, int position)
+{
+	__s64 database;
+
+	if (!vg_call_integer(call, position, &database))
+		return false;
+	if (database < INT_MIN || database > INT_MAX)
+		vg_resp_error(call->out, "ERR value is out of range, value must between %d and %d", INT_MIN, INT_MAX);
+	else if (database != 0)
+		vg_resp_error(call->out, "ERR DB index is out of range");
+	return database == 0;
+}
+
 int vg_call_failure(struct vg_call *call, int error)
 {
 	switch (error) {
