@@ -325,6 +325,32 @@ static void test_binary_forwards_over_tcp(void **state)
 	assert_int_equal(ask(session, message(VG_OP_GET, there, NULL, 0))->status, VG_STATUS_UNREACHABLE);
 }
 
+static struct answer *command(struct fake_session *session, __u16 flags, const char *verb, const char *key)
+{
+	char text[200];
+	int length = snprintf(text, sizeof(text), "*2\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n", strlen(verb), verb, strlen(key), key);
+	struct message *request = message(VG_OP_COMMAND, NULL, text, (size_t)length);
+
+	request->header.flags = VG_HTOBE16(flags);
+	return ask(session, request);
+}
+
+/* A RESP command in a frame is executed where its key lives, and answered where it was asked. */
+static void test_binary_forwards_commands(void **state)
+{
+	struct fake_session *session = session_on(state);
+	char there[32];
+
+	snprintf(there, sizeof(there), "%s", key_of(1, 2));
+	expect_body(command(session, 0, "GET", there), "$-1\r\n");
+	assert_int_equal(ask(session, message(VG_OP_SET, there, "7", 1))->status, VG_STATUS_OK);
+	expect_body(command(session, 0, "INCR", there), ":8\r\n");
+	expect_body(ask(session, message(VG_OP_GET, there, NULL, 0)), "8");
+	assert_int_equal(command(session, VG_FLAG_FORWARDED, "GET", there)->status, VG_STATUS_WRONG_NODE);
+	fake.node[1].fail_from = 1;
+	assert_int_equal(command(session, 0, "GET", there)->status, VG_STATUS_OK); /* the body is RESP's error */
+}
+
 static void test_binary_answers_in_order(void **state)
 {
 	struct fake_session *session = session_on(state);
@@ -469,6 +495,7 @@ int main(void)
 		WITH(test_binary_replies_are_not_answered, one),
 		WITH(test_binary_closed_by_a_password, one),
 		WITH(test_binary_forwards_over_tcp, two),
+		WITH(test_binary_forwards_commands, two),
 		WITH(test_binary_answers_in_order, two),
 		WITH(test_binary_session_gone_meanwhile, two),
 		WITH(test_binary_keyed_refuses, two_keyed),
