@@ -9,6 +9,14 @@
 
 #define VG_ACCESS_TICK_NS 16000000000ULL /* unit of vg_item.access_clock */
 
+/* The access clock without a division: behind by one in the first second of a tick, else right, until the year 2100. */
+static __always_inline __u16 vg_access_clock_about(__u64 unix_ns)
+{
+	const __u64 inverse = ((1ULL << 60) / VG_ACCESS_TICK_NS); /* 2^36 / (tick / 2^24) */
+
+	return (__u16)((unix_ns >> 24) * inverse >> 36);
+}
+
 /*
  * Note the use of an item. The cell may have been freed and filled anew since its bucket was checked, so the word is
  * exchanged only if it is what was read: then it is an item's second word still, or equal to it in every bit.
@@ -16,10 +24,12 @@
 static __always_inline void vg_item_touch(const struct vg_found *found, __u64 unix_ns)
 {
 	__u64 __arena *word1 = vg_arena_at(__u64, found->item + 8);
-	__u64 access = (__u16)(unix_ns / VG_ACCESS_TICK_NS);
+	__u16 noted = (__u16)(found->word1 >> VG_ITEM_WORD1_ACCESS_SHIFT);
+	__u64 access;
 
-	if (found->word1 >> VG_ITEM_WORD1_ACCESS_SHIFT == access)
+	if ((__u16)(noted - vg_access_clock_about(unix_ns)) <= 1)
 		return;
+	access = (__u16)(unix_ns / VG_ACCESS_TICK_NS);
 	__sync_val_compare_and_swap(word1, found->word1, (found->word1 & VG_ITEM_WORD1_EXPIRE_MASK) |
 							  access << VG_ITEM_WORD1_ACCESS_SHIFT);
 }
