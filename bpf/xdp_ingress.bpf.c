@@ -22,7 +22,7 @@ static const __u8 action_of[VG_REASON_MAX] = {
 };
 
 /* Choose what to do with a request that was admitted. */
-static __always_inline int serve_request(const struct vg_serve *serve)
+static __always_inline int serve_request(struct vg_serve *serve)
 {
 	const struct vg_wire_header *header = serve->frame.header;
 	__u32 owner;
@@ -60,7 +60,11 @@ __noinline int vg_receive(struct xdp_md *ctx, __u64 shape, const struct vg_confi
 		return VG_REASON_TRUNCATED;
 	serve.now_ns = vg_now_ns();
 	reason = vg_admit(&serve);
-	return reason == VG_CONTINUE ? serve_request(&serve) : reason;
+	if (reason == VG_CONTINUE)
+		reason = serve_request(&serve);
+	if (serve.answered)
+		vg_answer_write(&serve);
+	return reason;
 }
 
 /* What the packet is, and what is done with it. */

@@ -23,6 +23,9 @@ struct vg_serve {
 	const struct vg_config *config;
 	const struct vg_local *local;
 	__u64 now_ns;
+	__u32 body_bytes; /* of the answer, when there is one */
+	__u8 status;
+	bool answered;
 };
 
 /* Bytes of body that fit behind the answer's header. */
@@ -102,18 +105,18 @@ static __always_inline void vg_swap_ip6(struct ipv6hdr *ip)
 	ip->hop_limit = VG_ANSWER_TTL;
 }
 
-/* Send the answer back where the request came from; the body is in place. Every path of the program ends here. */
-__noinline int vg_answer_write(struct xdp_md *ctx, __u64 shape, __u64 status_and_bytes,
-			       const struct vg_config *config, const struct vg_local *local)
+/* Send the answer back where the request came from; the body is in place. */
+static __always_inline void vg_answer_write(const struct vg_serve *serve)
 {
 	struct vg_frame frame;
 	struct udphdr *udp;
 	__be16 port;
 
-	if (!config || !local || vg_frame_reopen(&frame, ctx, shape))
-		return -1;
-	vg_turn_link(ctx, &frame);
-	vg_answer_header(&frame, config, local, (__u8)(status_and_bytes >> 32), (__u32)status_and_bytes);
+	/* Opened anew: what earlier steps learnt of the packet's bounds would multiply the verifier's work here. */
+	if (vg_frame_reopen(&frame, serve->ctx, serve->shape))
+		return;
+	vg_turn_link(serve->ctx, &frame);
+	vg_answer_header(&frame, serve->config, serve->local, serve->status, serve->body_bytes);
 	udp = frame.udp;
 	port = udp->source;
 	udp->source = udp->dest;
@@ -123,15 +126,16 @@ __noinline int vg_answer_write(struct xdp_md *ctx, __u64 shape, __u64 status_and
 		vg_swap_ip4(frame.ip4);
 	} else {
 		vg_swap_ip6(frame.ip6);
-		vg_checksum_write_udp6(ctx, (__u32)((void *)frame.ip6 - (void *)frame.ethernet));
+		vg_checksum_write_udp6(serve->ctx, (__u32)((void *)frame.ip6 - (void *)frame.ethernet));
 	}
-	return 0;
 }
 
-/* Returns `reason`. */
-static __always_inline int vg_answer(const struct vg_serve *serve, __u8 status, __u32 body_bytes, int reason)
+/* Say what is to be answered; it is written where all ways meet (vg_answer_write). Returns `reason`. */
+static __always_inline int vg_answer(struct vg_serve *serve, __u8 status, __u32 body_bytes, int reason)
 {
-	vg_answer_write(serve->ctx, serve->shape, (__u64)status << 32 | body_bytes, serve->config, serve->local);
+	serve->status = status;
+	serve->body_bytes = body_bytes;
+	serve->answered = true;
 	return reason;
 }
 

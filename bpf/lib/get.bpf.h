@@ -35,7 +35,7 @@ static __always_inline void vg_item_touch(const struct vg_found *found, __u64 un
 }
 
 /* Nothing hangs at the hash the client named. That is an answer only if hash and partition are the key's own. */
-static __always_inline int vg_get_missed(const struct vg_serve *serve, const struct vg_xdp_key *key, __u64 hash)
+static __always_inline int vg_get_missed(struct vg_serve *serve, const struct vg_xdp_key *key, __u64 hash)
 {
 	if (!vg_key_is(key, hash, VG_BE16TOH(serve->frame.header->partition)))
 		return VG_REASON_HASH_MISMATCH;
@@ -72,7 +72,7 @@ static __always_inline int vg_get_torn(const struct vg_serve *serve, const struc
 }
 
 /* Copy the value behind the header and believe it if the bucket has not moved. */
-static __always_inline int vg_get_hit(const struct vg_serve *serve, const struct vg_xdp_key *key,
+static __always_inline int vg_get_hit(struct vg_serve *serve, const struct vg_xdp_key *key,
 				      const struct vg_found *found)
 {
 	const struct vg_frame *frame = &serve->frame;
@@ -102,7 +102,7 @@ static __always_inline int vg_get_hit(const struct vg_serve *serve, const struct
 }
 
 /* For a partition of this node. */
-static __always_inline int vg_get(const struct vg_serve *serve)
+static __always_inline int vg_get(struct vg_serve *serve)
 {
 	__u64 hash = VG_BE64TOH(serve->frame.header->ident);
 	struct vg_xdp_key key;
@@ -123,7 +123,7 @@ static __always_inline int vg_get(const struct vg_serve *serve)
 	return vg_get_hit(serve, &key, &found);
 }
 
-static __always_inline int vg_handle_get(const struct vg_serve *serve)
+static __always_inline int vg_handle_get(struct vg_serve *serve)
 {
 	const struct vg_arena_header __arena *arena = vg_arena_at(struct vg_arena_header, 0);
 	const struct vg_frame *frame = &serve->frame;
