@@ -32,6 +32,7 @@ LAB_VIRGOD_FLAGS="--connections 64"
 tap_ok "two nodes with XDP and a cluster key" eval "lab_start 0 && lab_start 1"
 hostile "xdp, keyed" "$T/hostile_udp" "$(lab_address 0)" "$(cat "$LAB_DIR/key")" xdp
 raw "xdp, keyed" "$(cat "$LAB_DIR/key")"
+hostile "xdp, keyed" "$T/hostile_tcp" "$(lab_address 0)" "$(cat "$LAB_DIR/key")" "${LAB_PIDS[0]}"
 for name in bad_magic bad_version bad_header is_reply bad_tag truncated bad_partition not_a_read hash_mismatch steer_hops \
 	fragment vlan_stack ip_options ip_checksum not_virgo not_ip; do
 	tap_ok "xdp: counted as $name" test "$(reason $name)" -gt 0
@@ -47,6 +48,7 @@ LAB_VIRGOD_FLAGS="--connections 64 --key-file= --insecure --bpf off"
 tap_ok "two nodes without XDP, without a key" eval "lab_start 0 && lab_start 1"
 hostile "sockets, open" "$T/hostile_udp" "$(lab_address 0)" - sockets
 raw "sockets, open" -
+hostile "sockets, open" "$T/hostile_tcp" "$(lab_address 0)" - "${LAB_PIDS[0]}"
 tap_ok "sockets: node 0 lives" lives 0
 tap_ok "sockets: node 0 ends in order" lab_stop 0
 tap_ok "sockets: node 1 ends in order" lab_stop 1
