@@ -41,7 +41,7 @@ int vg_out_pool_init(struct vg_out_pool *pool, __u32 chunks)
 		chunk->next = pool->free;
 		pool->free = chunk;
 	}
-	pool->free_count = chunks;
+	pool->free_count = pool->chunks = chunks;
 	return 0;
 }
 

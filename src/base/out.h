@@ -15,6 +15,8 @@
 #include "virgo/types.h"
 
 #define VG_OUT_CHUNK_BYTES 16384
+#define VG_OUT_HIGH (1u << 20) /* bytes waiting to be sent, past which nothing more is answered for now */
+#define VG_OUT_SHARE (2 * VG_OUT_CHUNK_BYTES) /* the same when the pool is half empty */
 
 struct vg_out_chunk;
 
@@ -23,7 +25,7 @@ struct vg_out_pool {
 	struct vg_out_chunk *free;
 	void *memory;
 	size_t memory_bytes;
-	__u32 free_count;
+	__u32 free_count, chunks;
 };
 
 int vg_out_pool_init(struct vg_out_pool *pool, __u32 chunks); /* 0, -ENOMEM */
@@ -38,6 +40,15 @@ struct vg_out {
 
 void vg_out_init(struct vg_out *out, struct vg_out_pool *pool);
 void vg_out_deinit(struct vg_out *out); /* gives chunks and blocks back; no send may be in flight */
+
+/*
+ * Whether so much waits that the next request should wait too: what a peer does not read must neither grow without bound
+ * nor take the chunks that others' answers need. Checked between requests; one answer may be of any size.
+ */
+static inline bool vg_out_full(const struct vg_out *out)
+{
+	return out->bytes > VG_OUT_HIGH || (out->bytes > VG_OUT_SHARE && out->pool->free_count < out->pool->chunks / 2);
+}
 
 /*
  * `bytes` (≤ VG_OUT_CHUNK_BYTES) contiguous writable bytes, or NULL when the pool is dry (then `failed` is set);

@@ -87,7 +87,7 @@ static void finish_with(struct vg_conn *conn, int reason)
 
 static bool is_blocked(const struct vg_conn *conn)
 {
-	return conn->paused || conn->out.failed || conn->out.bytes > VG_CONN_OUT_HIGH;
+	return conn->paused || conn->out.failed || vg_out_full(&conn->out);
 }
 
 static bool is_ending(const struct vg_conn *conn)

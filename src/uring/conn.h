@@ -17,7 +17,7 @@
 #include "base/out.h"
 #include "uring/io.h"
 
-#define VG_CONN_OUT_HIGH (1u << 20)
+#define VG_CONN_OUT_HIGH VG_OUT_HIGH
 #define VG_CONN_HELD_MAX (256u << 10)
 #define VG_CONN_LINGER_NS 1000000000ull
 

@@ -272,7 +272,8 @@ ssize_t vg_mem_binary_input(struct vg_session *session, const __u8 *data, size_t
 {
 	size_t taken = 0, step = 1;
 
-	for (int frames = 0; taken < length && step && !session->paused && !session->finish; frames++) {
+	for (int frames = 0; taken < length && step && !session->paused && !session->finish && !vg_out_full(session->out);
+	     frames++) {
 		if (frames % PREFETCH_FRAMES == 0)
 			prefetch(session->env, data + taken, length - taken);
 		step = take(session, data + taken, length - taken);

@@ -193,7 +193,7 @@ static size_t run_batch(struct vg_session *session, const struct batch *batch)
 	const struct vg_command *last = NULL;
 	size_t i;
 
-	for (i = 0; i < (size_t)batch->count && !session->finish && !session->paused; i++) {
+	for (i = 0; i < (size_t)batch->count && !session->finish && !session->paused && !vg_out_full(session->out); i++) {
 		struct vg_call call = { .env = env, .out = session->out, .client = client, .alone = alone,
 					.command = batch->entry[i].command, .arg = batch->entry[i].request.arg,
 					.args = batch->entry[i].request.args, .now_ms = now_ms,

@@ -267,7 +267,7 @@ ssize_t vg_mem_text_input(struct vg_session *session, const __u8 *data, size_t l
 	size_t taken = 0;
 	ssize_t step;
 
-	while (taken < length && !session->paused && !session->finish) {
+	while (taken < length && !session->paused && !session->finish && !vg_out_full(session->out)) {
 		step = vg_text_read(&request, data + taken, length - taken);
 		if (!step)
 			break;
