@@ -308,15 +308,15 @@ static void again(void)
 	message_sign(&message);
 	judge("its number with another operation", &message, VG_STATUS_BAD_REQUEST, "MALFORMED", target.keyed);
 	message = once;
-	far = target.sequence + 1000;
+	far = target.sequence + 100000;
 	message.header.sequence = VG_HTOBE64(far);
 	message_sign(&message);
 	judge("a number far ahead", &message, VG_STATUS_OK, NULL, target.keyed);
 	message = once;
-	message.header.sequence = VG_HTOBE64(far - 128);
+	message.header.sequence = VG_HTOBE64(far - 50000);
 	message_sign(&message);
 	judge("a number behind the window", &message, VG_STATUS_REPLAYED, "REPLAYED", target.keyed);
-	target.sequence += 2000;
+	target.sequence += 200000;
 	message = once;
 	message.header.sequence = VG_HTOBE64(++target.sequence);
 	message.header.flags = VG_HTOBE16(VG_FLAG_IF_ABSENT | VG_FLAG_IF_PRESENT);
