@@ -80,7 +80,7 @@ static int listen_address(struct vg_world *world, char *why, size_t why_bytes)
 	return error;
 }
 
-static int open_store(struct vg_world *world, char *why, size_t why_bytes)
+static int open_store(struct vg_world *world, const struct vg_clock *clock, char *why, size_t why_bytes)
 {
 	struct vg_store_config config = {
 		.arena = world->maps.arena,
@@ -89,6 +89,7 @@ static int open_store(struct vg_world *world, char *why, size_t why_bytes)
 		.heap_bytes = world->options.heap_bytes,
 		.node = world->cluster->self,
 		.workers = world->worker_count,
+		.now_ms = vg_clock_unix_ms(clock),
 	};
 	struct vg_store_repair repair = { 0 };
 	int error;
@@ -136,7 +137,7 @@ static int build(struct vg_world *world, char *why, size_t why_bytes)
 		vg_log(VG_LOG_NOTICE, "no XDP fast path, serving from sockets", "reason=\"%s\"", bpf_why);
 	else
 		vg_bpfmaps_drop_lease(&world->maps); /* while the arena is repaired, XDP keeps out */
-	error = open_store(world, why, why_bytes);
+	error = open_store(world, &clock, why, why_bytes);
 	if (error)
 		return error;
 	set_settings(world);
