@@ -118,7 +118,7 @@ tap_is "ping" "$(FILTER='[.ok, .node]' json ping)" '[true,"127.0.0.1:30000"]'
 tap_is "status counts the keys" "$(FILTER='.nodes[0].status.memory.keys' json status)" "$(virgo command dbsize)"
 tap_is "command: an error of the pool" "$(said command incr a)" /5
 tap_is "bench finds no wrong value" "$(FILTER='[.ok, .errors, .wrong, .misses]' json bench --seconds 1 --keys 500)" '[true,0,0,0]'
-tap_ok "the examples run" bash -c "ip netns exec $NS $B/examples/kv && ip netns exec $NS $B/examples/pool > $DIR/out"
+tap_ok "the examples run" bash -c "{ ip netns exec $NS $B/examples/kv && ip netns exec $NS $B/examples/pool; } > $DIR/out"
 
 # ---- a cluster key
 
