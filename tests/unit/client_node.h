@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/prng.h"
+#include "virgo/virgo.h"
 #include "virgo/wire_codec.h"
 
 #define FAKE_ENTRIES 8192
@@ -551,6 +552,43 @@ static inline void fake_stop(struct fake_node *node)
 		(void)close(node->listener);
 	pthread_mutex_destroy(&node->lock);
 	free(node);
+}
+
+/* ---- clients ------------------------------------------------------------------------------------------------------
+ */
+
+static inline struct virgo *client_of(const struct fake_node *node, unsigned int flags, unsigned int timeout_ms,
+				      const char *key_file)
+{
+	char address[32];
+	struct virgo_options options = { .size = sizeof(options),
+					 .nodes = address,
+					 .flags = flags,
+					 .timeout_ms = timeout_ms,
+					 .resends = 12,
+					 .key_file = key_file ? key_file : "" };
+	struct virgo *v;
+
+	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", node->port);
+	assert(virgo_connect(&v, &options, NULL, 0) == 0);
+	return v;
+}
+
+static inline struct virgo_counters counters_of(const struct virgo *v)
+{
+	struct virgo_counters counters;
+
+	virgo_counters(v, &counters);
+	return counters;
+}
+
+static inline void write_key_file(char *path, const char *text)
+{
+	int fd = mkstemp(path);
+
+	assert(fd >= 0);
+	assert(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	(void)close(fd);
 }
 
 #endif
