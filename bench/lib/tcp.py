@@ -2,6 +2,7 @@
 """TCP: the daemon, its epoll twin, a bare io_uring echo, and the peers, in turn, on loopback."""
 import os
 import pwd
+import shlex
 import shutil
 
 from .system import BenchError, LOADER_CPU, Process, SERVER_CPU, connects, free_port, run, say
@@ -116,7 +117,7 @@ def run_all(measure, build, runs, seconds):
     finally:
         for server in group:
             server.stop()
-    commands = [" ".join(server.arguments) + f"   # processor {SERVER_CPU}" for server in group]
+    commands = [shlex.join(server.arguments) + f"   # processor {SERVER_CPU}" for server in group]
     commands.append(f"{build}/bench/load --connections {CONNECTIONS} --pipeline 1|16 --set 0|1000 --keys {KEYS} "
                     f"--value {VALUE_BYTES} --duration {seconds} --cpu {LOADER_CPU}")
     return results, commands

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """UDP and XDP over a veth pair: what XDP answers, what the daemon's own socket does, and the limit of each."""
 import json
+import shlex
 
 from .system import BenchError, BpfDirectory, LOADER_CPU, Process, SERVER_CPU, VethPair, connects, run, say
 
@@ -197,7 +198,7 @@ def run_all(measure, build, runs, seconds):
             one_run(scene, measure, int(seconds * 1000), lambda name, sample: results.setdefault(name, []).append(sample))
             scene.daemon.check()
             scene.twin.check()
-        commands = [" ".join(process.arguments) + f"   # processor {SERVER_CPU}" for process in (scene.daemon, scene.twin)]
+        commands = [shlex.join(process.arguments) + f"   # processor {SERVER_CPU}" for process in (scene.daemon, scene.twin)]
         commands.append(f"{build}/bench/flood --window {WINDOW} (sockets: {SOCKET_WINDOW}) --keys {KEYS}|{HOT_KEYS} "
                         f"--duration {int(seconds * 1000)} --cpu {LOADER_CPU}")
     finally:
