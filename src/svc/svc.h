@@ -165,7 +165,7 @@ struct vg_session {
 	bool finish;		  /* set by the service: close after the answers so far */
 	bool paused;
 	__u64 input_wanted;	  /* see conn.h; set by input() when it needs more */
-	char name[VG_SESSION_NAME_MAX];	/* CLIENT SETNAME; changed through vg_session_set */
+	char name[VG_SESSION_NAME_MAX];	/* CLIENT SETNAME */
 	char library[VG_SESSION_NAME_MAX], library_version[VG_SESSION_NAME_MAX];
 	char last_command[24];
 	__u64 requests;

@@ -88,6 +88,12 @@ static void unknown_command(struct vg_call *call)
 	char args[192] = "";
 	int length = 0;
 
+	/* A page that makes a browser post commands here: its own lines come first, and nothing behind them is obeyed. */
+	if (call->client && (vg_arg_is(&call->arg[0], "post") || vg_arg_is(&call->arg[0], "host:"))) {
+		vg_refuse(call->env, VG_REFUSAL_HTTP);
+		vg_client_session(call->client)->finish = true;
+		return;
+	}
 	for (int i = 1; i < call->args && length < 128; i++)
 		length += snprintf(args + length, sizeof(args) - (size_t)length, "'%.*s' ",
 				   excerpt(&call->arg[i], 128 - length), call->arg[i].data);
