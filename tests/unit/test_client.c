@@ -125,7 +125,7 @@ static void test_client_padding_follows_values(void **state)
 		assert_int_equal(virgo_key_read(v, "large", 5, buffer, sizeof(buffer), &length), 0);
 		assert_int_equal(length, sizeof(value));
 	}
-	assert_int_equal(counters_of(v).too_big, 1);
+	assert_in_range(counters_of(v).too_big, 1, 1 + counters_of(v).datagrams_resent);
 	assert_int_equal(counters_of(v).streams_opened, 0);
 	virgo_disconnect(v);
 	fake_stop(node);

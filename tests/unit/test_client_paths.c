@@ -13,6 +13,7 @@ static void test_client_direct_return_teaches_the_route(void **state)
 {
 	struct fake_node *node = fake_start(7, &(struct fake_faults){ .foreign = true }, NULL, true);
 	struct virgo *v = client_of(node, 0, 0, NULL);
+	uint64_t resent;
 	size_t length;
 	void *value;
 
@@ -20,14 +21,16 @@ static void test_client_direct_return_teaches_the_route(void **state)
 	assert_int_equal(node->datagrams_foreign, 0);
 	/* The answer came from the other address: the next question goes there. */
 	assert_int_equal(virgo_key_get(v, "k", 1, &value, &length), -ENOENT);
-	assert_int_equal(node->datagrams_foreign, 1);
+	/* A slow machine may make the client ask again. */
+	resent = counters_of(v).datagrams_resent;
+	assert_in_range(node->datagrams_foreign, 1, 1 + resent);
 	assert_int_equal(virgo_nodes(v), 2);
 	assert_int_equal(counters_of(v).routes_learnt, 1);
 	virgo_disconnect(v);
 	v = client_of(node, VIRGO_ASK_ANY, 0, NULL);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(virgo_key_get(v, "k", 1, &value, &length), -ENOENT);
-	assert_int_equal(node->datagrams_foreign, 1);
+	assert_in_range(node->datagrams_foreign, 1, 1 + resent);
 	virgo_disconnect(v);
 	fake_stop(node);
 }
@@ -84,8 +87,8 @@ static void test_client_wrong_node(void **state)
 	assert_int_equal(virgo_ping(v, 1, NULL, NULL), 0);
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(virgo_key_get(v, "k", 1, &value, &length), -ENOENT);
-	assert_int_equal(owner->executed[VG_OP_GET], 4);
-	assert_true(counters_of(v).redirected <= 1);
+	assert_in_range(owner->executed[VG_OP_GET], 4, 4 + counters_of(v).datagrams_resent);
+	assert_true(counters_of(v).redirected <= 1 + counters_of(v).datagrams_resent);
 	assert_int_equal(other->executed[VG_OP_GET], 1);
 	virgo_disconnect(v);
 	fake_stop(owner);
@@ -114,7 +117,7 @@ static void test_client_asks_for_the_table(void **state)
 	/* From here on everything goes to the owner, other partitions as well. */
 	asked = other->datagrams + other->frames;
 	assert_int_equal(virgo_key_get(v, "another", 7, &value, &length), -ENOENT);
-	assert_int_equal(other->datagrams + other->frames, asked);
+	assert_in_range(other->datagrams + other->frames, asked, asked + counters_of(v).datagrams_resent);
 	virgo_disconnect(v);
 	fake_stop(owner);
 	fake_stop(other);
