@@ -32,8 +32,8 @@ class Bar:
                 "met" if self.met else "MISSED", self.note]
 
     def data(self):
-        return {"bar": self.what, "target": self.target, "at_least": self.at_least, "ratios": self.ratios, "met": self.met,
-                "note": self.note}
+        return {"bar": self.what, "target": self.target, "at_least": self.at_least, "ratios": self.ratios,
+                "met": self.met, "note": self.note}
 
 
 def column(samples, name):

@@ -25,12 +25,13 @@ def tcp_tables(results):
         if verb not in ("get", "set"):
             continue
         rows.append([f"{verb.upper()}, pipeline {pipeline}", server, scaled(column(samples, "rate"), 1000),
-                     scaled(column(samples, "server_cpu_ns"), 1000, 2), scaled(column(samples, "server_cpu_share"), 0.01, 0),
+                     scaled(column(samples, "server_cpu_ns"), 1000, 2),
+                     scaled(column(samples, "server_cpu_share"), 0.01, 0),
                      scaled(column(samples, "loader_cpu_share"), 0.01, 0), scaled(column(samples, "p50_ns"), 1000),
                      scaled(column(samples, "p99_ns"), 1000)])
     rows.sort(key=lambda row: (row[0].endswith("16"), row[0]))
-    lines = table(["point", "server", "thousand requests/s", "server CPU µs a request", "server busy %", "loader busy %",
-                   "p50 µs", "p99 µs"], rows)
+    lines = table(["point", "server", "thousand requests/s", "server CPU µs a request", "server busy %",
+                   "loader busy %", "p50 µs", "p99 µs"], rows)
     rows = []
     for (server, verb, _), samples in results.items():
         if verb in ("one", "open"):
@@ -38,7 +39,8 @@ def tcp_tables(results):
                          scaled(column(samples, "rate"), 1000), scaled(column(samples, "p50_ns"), 1000),
                          scaled(column(samples, "p99_ns"), 1000), scaled(column(samples, "p999_ns"), 1000)])
     rows.sort()
-    return lines + ["", "Latency of GET (open loop: counted from the time a request was meant to be sent):", ""] + table(
+    lines += ["", "Latency of GET (open loop: counted from the time a request was meant to be sent):", ""]
+    return lines + table(
         ["point", "server", "thousand requests/s", "p50 µs", "p99 µs", "p99.9 µs"], rows)
 
 
@@ -58,7 +60,8 @@ def xdp_tables(results):
     head = ["what answers", "thousand answers/s", "server's processor ns an answer", "server busy %",
             "sender's processor ns an answer", "sender busy %", "right answers"]
     lines = table(head, rows) + ["", "One request at a time:", ""] + table(["what answers", "p50 µs", "p99 µs"], slow)
-    return lines + ["", "The XDP program alone, by the kernel's statistics:", ""] + table(["program", "ns a run"], programs)
+    lines += ["", "The XDP program alone, by the kernel's statistics:", ""]
+    return lines + table(["program", "ns a run"], programs)
 
 
 def micro_table(samples):
@@ -74,8 +77,8 @@ def markdown(facts, parts):
     lines += ["", "## Bars", "", f"{len(parts['bars'])} measured, {len(missed)} missed."
               + (" Missed: " + "; ".join(bar.what for bar in missed) + "." if missed else ""), ""]
     lines += bars_table(parts["bars"])
-    lines += ["", "Every figure is the median over the runs, with the smallest and the largest; a ratio is taken within a "
-              "run.", "", "## TCP", ""] + tcp_tables(parts["tcp"])
+    lines += ["", "Every figure is the median over the runs, with the smallest and the largest; a ratio is taken "
+              "within a run.", "", "## TCP", ""] + tcp_tables(parts["tcp"])
     lines += ["", "## UDP and XDP", ""] + xdp_tables(parts["xdp"])
     if parts["micro"]:
         lines += ["", "## Single paths", ""] + micro_table(parts["micro"])

@@ -130,8 +130,8 @@ class VethPair:
             run(["ip", "netns", "add", self.names[side]])
             self.made.append(self.names[side])
         one = ["numtxqueues", "1", "numrxqueues", "1"]
-        run(["ip", "link", "add", self.links["client"], "netns", self.names["client"], *one, "type", "veth", "peer", "name",
-             self.links["server"], "netns", self.names["server"], *one])
+        run(["ip", "link", "add", self.links["client"], "netns", self.names["client"], *one, "type", "veth",
+             "peer", "name", self.links["server"], "netns", self.names["server"], *one])
         for side, address in (("client", self.CLIENT), ("server", self.SERVER)):
             run(["ip", "-n", self.names[side], "addr", "add", f"{address}/24", "dev", self.links[side]])
             run(["ip", "-n", self.names[side], "link", "set", "lo", "up"])
@@ -148,7 +148,7 @@ class VethPair:
         return ["nsenter", f"--net=/run/netns/{self.names[side]}"]
 
     def threaded(self, side, on):
-        """Whether the side's receive queue is a kernel thread of its own. NAPI must be running. Returns its PID or 0."""
+        """Whether the side's receive queue is a kernel thread of its own. NAPI must run. Returns its PID or 0."""
         path = f"/sys/class/net/{self.links[side]}/threaded"
         run(self.enter(side) + ["sh", "-c", f"echo 0 > {path}; echo {int(on)} > {path}"])
         return self.receive_thread(side) if on else 0

@@ -36,8 +36,8 @@ def servers(build):
     """All that can be measured here; the peers that must be there are an error when they are not."""
     found = []
     port = free_port()
-    found.append(TcpServer("virgod", [f"{build}/virgod", "--listen", f"127.0.0.1:{port}", "--workers", 1, "--bpf", "off",
-                                      "--arena-size", "1g", "--log-level", "warning"], port))
+    found.append(TcpServer("virgod", [f"{build}/virgod", "--listen", f"127.0.0.1:{port}", "--workers", 1,
+                                      "--bpf", "off", "--arena-size", "1g", "--log-level", "warning"], port))
     port = free_port()
     found.append(TcpServer("io_uring echo", [f"{build}/bench/uring_echo", "127.0.0.1", port], port, "echo"))
     port = free_port()
@@ -53,8 +53,8 @@ def servers(build):
     account = [] if os.geteuid() else ["-u", "nobody"]
     if account:
         pwd.getpwnam("nobody")
-    found.append(TcpServer("memcached", ["memcached", *account, "-l", "127.0.0.1", "-p", port, "-U", 0, "-t", 1, "-m", 2048],
-                           port, "memcache"))
+    found.append(TcpServer("memcached", ["memcached", *account, "-l", "127.0.0.1", "-p", port, "-U", 0, "-t", 1,
+                                         "-m", 2048], port, "memcache"))
     return found
 
 

@@ -39,7 +39,8 @@ class Scene:
             "--log-level", "warning"])
         self.daemon.start()
         self.daemon.wait_until(lambda: self.listens(PORT), f"port {PORT}")
-        self.twin = self.in_server("recvmmsg echo", [f"{self.build}/bench/udp_echo", self.pair.SERVER, ECHO_PORT]).start()
+        self.twin = self.in_server("recvmmsg echo", [f"{self.build}/bench/udp_echo", self.pair.SERVER, ECHO_PORT])
+        self.twin.start()
         run(self.pair.enter_network("client") + [
             f"{self.build}/bench/load", "--address", self.pair.SERVER, "--port", PORT, "--keys", KEYS, "--fill",
             "--pipeline", 64, "--cpu", LOADER_CPU])
@@ -87,8 +88,8 @@ class Scene:
     def attach(self, program, port=PORT):
         """A program of the benchmark's own: echo or pass."""
         self.detach()
-        self.holder = self.in_server(f"{program} program", [f"{self.build}/bench/hold", self.pair.links["server"], program,
-                                                            port]).start()
+        self.holder = self.in_server(f"{program} program", [f"{self.build}/bench/hold", self.pair.links["server"],
+                                                            program, port]).start()
         self.holder.wait_until(lambda: "ready" in self.holder.output(), "attaching")
 
     # ---- measuring
@@ -195,10 +196,12 @@ def run_all(measure, build, runs, seconds):
         scene.make()
         for number in range(runs):
             say(f"UDP and XDP, run {number + 1} of {runs}")
-            one_run(scene, measure, int(seconds * 1000), lambda name, sample: results.setdefault(name, []).append(sample))
+            one_run(scene, measure, int(seconds * 1000),
+                    lambda name, sample: results.setdefault(name, []).append(sample))
             scene.daemon.check()
             scene.twin.check()
-        commands = [shlex.join(process.arguments) + f"   # processor {SERVER_CPU}" for process in (scene.daemon, scene.twin)]
+        commands = [shlex.join(process.arguments) + f"   # processor {SERVER_CPU}"
+                    for process in (scene.daemon, scene.twin)]
         commands.append(f"{build}/bench/flood --window {WINDOW} (sockets: {SOCKET_WINDOW}) --keys {KEYS}|{HOT_KEYS} "
                         f"--duration {int(seconds * 1000)} --cpu {LOADER_CPU}")
     finally:

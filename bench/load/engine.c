@@ -211,7 +211,7 @@ static unsigned int reap(struct engine *engine)
 
 /* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
-/* Send what is due. Returns the nanoseconds until the next request is, 0 when some are due and no connection is free. */
+/* Send what is due. Returns the nanoseconds until the next request is; 0: some are due and no connection is free. */
 static __u64 send_due(struct engine *engine)
 {
 	double interval_ns = 1e9 / (double)engine->load->rate_per_second;

@@ -4,7 +4,8 @@
 #include "keys.h"
 
 /*
- * Zipf without a table: J. Gray et al., "Quickly generating billion-record synthetic databases", SIGMOD 1994, section 3.2.
+ * Zipf without a table: J. Gray et al., "Quickly generating billion-record synthetic databases", SIGMOD 1994,
+ * section 3.2.
  */
 void vg_bench_choice_init(struct vg_bench_choice *choice, __u32 keys, double theta)
 {

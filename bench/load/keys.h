@@ -17,7 +17,7 @@
 
 static inline void vg_bench_key(__u32 number, char ret_key[VG_BENCH_KEY_BYTES])
 {
-	static const char digits[16] = { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f' };
+	static const char digits[] = "0123456789abcdef";
 
 	memcpy(ret_key, VG_BENCH_KEY_PREFIX, 8);
 	for (int i = 0; i < 8; i++)

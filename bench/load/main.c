@@ -113,18 +113,20 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 static void print_result(const struct vg_bench_load *load, const struct vg_bench_result *result)
 {
 	double requests = result->requests ? (double)result->requests : 1;
+	double loader_ns = (double)(result->loader_cpu_ns - result->idle_polls_ns);
 
-	printf("{\"requests\": %llu, \"seconds\": %.4f, \"rate\": %.1f, \"hits\": %llu, \"misses\": %llu, \"errors\": %llu, "
-	       "\"wrong\": %llu, ",
+	printf("{\"requests\": %llu, \"seconds\": %.4f, \"rate\": %.1f, \"hits\": %llu, \"misses\": %llu, "
+	       "\"errors\": %llu, \"wrong\": %llu, ",
 	       result->requests, result->seconds, result->seconds > 0 ? (double)result->requests / result->seconds : 0,
 	       result->hits, result->misses, result->errors, result->wrong);
-	printf("\"loop\": \"%s\", \"behind_max\": %llu, ", load->rate_per_second ? "open" : "closed", result->behind_max);
+	printf("\"loop\": \"%s\", \"behind_max\": %llu, ", load->rate_per_second ? "open" : "closed",
+	       result->behind_max);
 	printf("\"p50_ns\": %llu, \"p99_ns\": %llu, \"p999_ns\": %llu, \"max_ns\": %llu, ",
 	       vg_histogram_quantile(&result->latency, 0.5), vg_histogram_quantile(&result->latency, 0.99),
 	       vg_histogram_quantile(&result->latency, 0.999), result->latency.max_ns);
-	printf("\"loader_cpu_share\": %.4f, \"loader_cpu_ns\": %.1f, \"server_cpu_ns\": %.1f, \"server_cpu_share\": %.4f}\n",
-	       (double)(result->loader_cpu_ns - result->idle_polls_ns) / 1e9 / result->seconds,
-	       (double)(result->loader_cpu_ns - result->idle_polls_ns) / requests, (double)result->server_cpu_ns / requests,
+	printf("\"loader_cpu_share\": %.4f, \"loader_cpu_ns\": %.1f, ", loader_ns / 1e9 / result->seconds,
+	       loader_ns / requests);
+	printf("\"server_cpu_ns\": %.1f, \"server_cpu_share\": %.4f}\n", (double)result->server_cpu_ns / requests,
 	       (double)result->server_cpu_ns / 1e9 / result->seconds);
 }
 
@@ -147,7 +149,8 @@ int main(int argc, char **argv)
 	if (!err)
 		err = vg_bench_run(&options.load, &result);
 	if (err) {
-		fprintf(stderr, "bench-load: %s port %u: %s\n", options.load.address, options.load.port, strerror(-err));
+		fprintf(stderr, "bench-load: %s port %u: %s\n", options.load.address, options.load.port,
+			strerror(-err));
 		return EXIT_FAILURE;
 	}
 	if (options.load.fill)

@@ -142,7 +142,7 @@ static bool take_line_memcache(struct vg_bench_parser *parser, enum vg_bench_ans
 	return true;
 }
 
-/* Returns the bytes used; *ret_line is set when the line is whole. A line too long for us is cut: it is an error anyway. */
+/* Returns the bytes used; *ret_line: the line is whole. A line too long for us is cut: it is an error anyway. */
 static size_t take_line_bytes(struct vg_bench_parser *parser, const char *data, size_t length, bool *ret_line)
 {
 	const char *end = memchr(data, '\n', length);

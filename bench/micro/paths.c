@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * bench-paths: what a run of xdp_ingress costs on each path, by BPF_PROG_TEST_RUN. A program that makes a fresh request
- * of a random key calls the program under test on it, again and again; what making alone costs is taken off. The arena is
- * filled by the real store. Prints nanoseconds a run as one JSON object. Usage: bench-paths [PART OF A NAME]
+ * of a random key calls the program under test on it, again and again; what making alone costs is taken off. The arena
+ * is filled by the real store. Prints nanoseconds a run as one JSON object. Usage: bench-paths [PART OF A NAME]
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -86,12 +86,14 @@ static void fill(void)
 
 static void tell(struct xdp_ingress *ingress, bool keyed)
 {
-	struct vg_config config = { .nodes = 1, .epoch = 1, .flags = keyed ? VG_CONFIG_KEYED : 0, .budget_per_ms = 1u << 30,
-				    .port_mem = htons(PORT), .cluster_key = { CLUSTER_KEY[0], CLUSTER_KEY[1] } };
+	struct vg_config config = { .nodes = 1, .epoch = 1, .flags = keyed ? VG_CONFIG_KEYED : 0,
+				    .budget_per_ms = 1u << 30, .port_mem = htons(PORT),
+				    .cluster_key = { CLUSTER_KEY[0], CLUSTER_KEY[1] } };
 	struct vg_local local = { .lease_until_ns = ~0ull };
 	__u32 zero = 0;
 
-	must(bpf_map__update_elem(ingress->maps.vg_config, &zero, sizeof(zero), &config, sizeof(config), 0), "vg_config");
+	must(bpf_map__update_elem(ingress->maps.vg_config, &zero, sizeof(zero), &config, sizeof(config), 0),
+	     "vg_config");
 	must(bpf_map__update_elem(ingress->maps.vg_local, &zero, sizeof(zero), &local, sizeof(local), 0), "vg_local");
 }
 

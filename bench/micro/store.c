@@ -97,12 +97,14 @@ static void do_nothing(const struct request *request)
 
 int main(void)
 {
-	struct vg_store_config config = { .arena_bytes = ARENA_BYTES, .heap_bytes = 64 << 20, .workers = 1, .instance = 1 };
+	struct vg_store_config config = { .arena_bytes = ARENA_BYTES, .heap_bytes = 64 << 20, .workers = 1,
+					  .instance = 1 };
 	struct vg_store_repair repair;
 	struct request request;
 	double making;
 
-	config.arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	config.arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			    -1, 0);
 	must(config.arena == MAP_FAILED ? -ENOMEM : vg_store_new(&store, &config, &repair), "store");
 	vg_store_worker(store, 0);
 	for (__u32 i = 0; i < KEYS; i++) {

@@ -55,7 +55,8 @@ static struct item **find(const struct word *key, __u64 hash)
 	for (; table[at]; at = (at + 1) & (TABLE_SLOTS - 1)) {
 		struct item *item = table[at];
 
-		if (item->hash == hash && item->key_length == key->length && !memcmp(item->bytes, key->data, key->length))
+		if (item->hash == hash && item->key_length == key->length &&
+		    !memcmp(item->bytes, key->data, key->length))
 			break;
 	}
 	return &table[at];
@@ -117,7 +118,7 @@ static void execute(const struct word *words, int count)
 		REPLY("-ERR unknown command\r\n");
 }
 
-/* "<mark>N\r\n": true with *at behind it; *ret_bad when it is something else; false alone when there is more to come. */
+/* "<mark>N\r\n": true with *at behind it; *ret_bad: it is something else; false alone: there is more to come. */
 static bool take_number(const char **at, const char *end, char mark, __u32 max, __u32 *ret, bool *ret_bad)
 {
 	const char *c = *at;

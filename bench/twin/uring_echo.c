@@ -21,7 +21,8 @@
 
 /* user_data: what, then the buffer (send), then the socket. */
 enum what { ACCEPT = 1, RECEIVE, SEND };
-#define USER_DATA(what, buffer, socket) ((unsigned long long)(what) << 56 | (unsigned long long)(buffer) << 32 | (socket))
+#define USER_DATA(what, buffer, socket) \
+	((unsigned long long)(what) << 56 | (unsigned long long)(buffer) << 32 | (socket))
 
 static struct io_uring ring;
 static struct io_uring_buf_ring *buffers;

@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <glob.h>
 #include <limits.h>
 #include <linux/if_link.h>
 #include <net/if.h>
@@ -43,7 +44,7 @@ static const struct argp_option OPTIONS[] = {
 	{ "echo", OPTION_ECHO, NULL, 0, "requests come back as they are", 0 },
 	{ "warmup", OPTION_WARMUP, "MS", 0, "time before measuring, milliseconds (300)", 0 },
 	{ "cpu", OPTION_CPU, "N", 0, "run on this processor", 0 },
-	{ "threaded", OPTION_THREADED, NULL, 0, "receive in a kernel thread of its own, pinned to the same processor", 0 },
+	{ "threaded", OPTION_THREADED, NULL, 0, "receive in a kernel thread, on the same processor", 0 },
 	{ 0 },
 };
 
@@ -78,8 +79,8 @@ static __u32 address(struct argp_state *state, const char *text)
 
 static void mac(struct argp_state *state, const char *text, __u8 *ret_mac)
 {
-	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &ret_mac[0], &ret_mac[1], &ret_mac[2], &ret_mac[3], &ret_mac[4],
-		   &ret_mac[5]) != 6)
+	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &ret_mac[0], &ret_mac[1], &ret_mac[2], &ret_mac[3],
+		   &ret_mac[4], &ret_mac[5]) != 6)
 		argp_error(state, "'%s' is not an Ethernet address", text);
 }
 
@@ -151,7 +152,7 @@ static void take_mark(const struct traffic *traffic, const struct options *optio
 			ret_mark->server_ns += ns;
 }
 
-/* The thread that makes frames. One call makes them all: setting one up waits for the kernel for tens of milliseconds. */
+/* The thread that makes frames. One call makes them all: setting one up takes the kernel tens of milliseconds. */
 struct maker {
 	const struct options *options;
 	int program, err;
@@ -213,7 +214,8 @@ static void wait_for(struct traffic *traffic, const struct options *options, dou
 static void print_result(const struct traffic *traffic, const struct mark *from, const struct mark *to)
 {
 	double seconds = (double)(to->now_ns - from->now_ns) / 1e9;
-	double loader_ns = (double)(to->loader_ns - from->loader_ns), server_ns = (double)(to->server_ns - from->server_ns);
+	double loader_ns = (double)(to->loader_ns - from->loader_ns);
+	double server_ns = (double)(to->server_ns - from->server_ns);
 	__u64 answered = to->counts.answered - from->counts.answered, sent = to->sent - from->sent;
 	double answers = answered ? (double)answered : 1;
 
@@ -223,8 +225,46 @@ static void print_result(const struct traffic *traffic, const struct mark *from,
 	printf("\"answered_in_all\": %llu, ", (unsigned long long)traffic->bss->sink.answered); /* warming up, too */
 	printf("\"lost\": %llu, \"offered_rate\": %.1f, \"rate\": %.1f, ", (unsigned long long)traffic->bss->lost,
 	       (double)sent / seconds, (double)answered / seconds);
-	printf("\"loader_cpu_share\": %.4f, \"loader_cpu_ns\": %.2f, \"server_cpu_share\": %.4f, \"server_cpu_ns\": %.2f}\n",
-	       loader_ns / 1e9 / seconds, loader_ns / answers, server_ns / 1e9 / seconds, server_ns / answers);
+	printf("\"loader_cpu_share\": %.4f, \"loader_cpu_ns\": %.2f, ", loader_ns / 1e9 / seconds, loader_ns / answers);
+	printf("\"server_cpu_share\": %.4f, \"server_cpu_ns\": %.2f}\n", server_ns / 1e9 / seconds,
+	       server_ns / answers);
+}
+
+/* Whether the file holds the name of a kernel thread "napi/INTERFACE-N", which is cut at 15 characters. */
+static bool is_receive_thread(const char *comm_path, const char *interface)
+{
+	char wanted[16], name[32] = "";
+	FILE *file = fopen(comm_path, "re");
+
+	if (!file)
+		return false; /* it ended */
+	snprintf(wanted, sizeof(wanted), "napi/%.10s", interface);
+	if (!fgets(name, sizeof(name), file))
+		name[0] = 0;
+	fclose(file);
+	return !strncmp(name, wanted, strlen(wanted));
+}
+
+static int pin_receive_thread(const struct options *options)
+{
+	int pinned = -ESRCH;
+	cpu_set_t set;
+	glob_t found;
+
+	if (options->cpu < 0)
+		return 0;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned int)options->cpu, &set);
+	if (glob("/proc/[0-9]*/comm", GLOB_NOSORT, NULL, &found))
+		return -ESRCH;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		pid_t pid = (pid_t)strtol(found.gl_pathv[i] + strlen("/proc/"), NULL, 10);
+
+		if (is_receive_thread(found.gl_pathv[i], options->interface))
+			pinned = sched_setaffinity(pid, sizeof(set), &set) < 0 ? -errno : 0;
+	}
+	globfree(&found);
+	return pinned;
 }
 
 /* This interface's receive side runs where and how it is told, not where the server's sender leaves it. */
@@ -238,7 +278,9 @@ static int set_threaded(const struct options *options)
 	if (!file)
 		return -errno;
 	fprintf(file, "%d", options->threaded);
-	return fclose(file) ? -errno : 0;
+	if (fclose(file))
+		return -errno;
+	return options->threaded ? pin_receive_thread(options) : 0;
 }
 
 static int flood(struct traffic *traffic, const struct options *options)
@@ -278,8 +320,8 @@ int main(int argc, char **argv)
 {
 	struct options options = { .keys = 1u << 20, .batch = 64, .warmup_s = 0.3, .duration_s = 2, .cpu = -1,
 				   .ends = { .port_from = 40000 } };
-	const struct argp argp = { OPTIONS, parse_option, NULL, "Flood a VIRGO node with GETs over a veth pair.", NULL, NULL,
-				   NULL };
+	const struct argp argp = { OPTIONS, parse_option, NULL, "Flood a VIRGO node with GETs over a veth pair.",
+				   NULL, NULL, NULL };
 	struct traffic *traffic;
 	int err;
 

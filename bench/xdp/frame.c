@@ -36,7 +36,8 @@ static void request_header(struct vg_wire_header *header, __u8 opcode, __u16 fla
 	};
 }
 
-void vg_frame_head(const struct vg_frame_ends *ends, __u8 opcode, __u16 flags, __u8 ret_head[VG_TRAFFIC_HEAD_WORDS * 8])
+void vg_frame_head(const struct vg_frame_ends *ends, __u8 opcode, __u16 flags,
+		   __u8 ret_head[VG_TRAFFIC_HEAD_WORDS * 8])
 {
 	struct ethhdr ethernet = { .h_proto = htons(ETH_P_IP) };
 	struct iphdr ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP, .frag_off = htons(0x4000),

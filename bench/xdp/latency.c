@@ -31,7 +31,8 @@ static int connect_from(const char *from, const char *to, const char *port)
 	int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	peer.sin_port = htons((unsigned short)strtoul(port, NULL, 10));
-	if (descriptor < 0 || inet_pton(AF_INET, from, &own.sin_addr) != 1 || inet_pton(AF_INET, to, &peer.sin_addr) != 1)
+	if (descriptor < 0 || inet_pton(AF_INET, from, &own.sin_addr) != 1 ||
+	    inet_pton(AF_INET, to, &peer.sin_addr) != 1)
 		return -1;
 	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (bind(descriptor, (struct sockaddr *)&own, sizeof(own)) < 0 ||
@@ -104,8 +105,9 @@ int main(int argc, char **argv)
 		}
 		ask(descriptor, &choice, &random, ++sequence, argc == 7, &result);
 	}
-	printf("{\"right\": %llu, \"wrong\": %llu, \"lost\": %llu, \"p50_ns\": %llu, \"p99_ns\": %llu, \"p999_ns\": %llu}\n",
-	       result.right, result.wrong, result.lost, vg_histogram_quantile(&result.latency, 0.5),
+	printf("{\"right\": %llu, \"wrong\": %llu, \"lost\": %llu, ", result.right, result.wrong, result.lost);
+	printf("\"p50_ns\": %llu, \"p99_ns\": %llu, \"p999_ns\": %llu}\n",
+	       vg_histogram_quantile(&result.latency, 0.5),
 	       vg_histogram_quantile(&result.latency, 0.99), vg_histogram_quantile(&result.latency, 0.999));
 	return EXIT_SUCCESS;
 }

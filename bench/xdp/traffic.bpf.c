@@ -140,7 +140,8 @@ int traffic_call(struct xdp_md *ctx)
 /* IPv4 without options and UDP, as traffic_make makes it; everything else (ARP) is the stack's. */
 static __always_inline int is_udp(void *data)
 {
-	return *(__u16 *)(data + 12) == VG_HTOBE16(0x0800) && *(__u8 *)(data + 14) == 0x45 && *(__u8 *)(data + 23) == 17;
+	return *(__u16 *)(data + 12) == VG_HTOBE16(ETH_P_IP) && *(__u8 *)(data + 14) == 0x45 &&
+	       *(__u8 *)(data + 23) == 17;
 }
 
 static __always_inline int is_right(void *data, void *data_end, const struct vg_wire_header *header)
@@ -177,8 +178,8 @@ int traffic_sink(struct xdp_md *ctx)
 }
 
 /*
- * Swap what names sender and receiver. The IPv4 checksum does not change by it; the UDP one is left out, for a sender on
- * the same machine may have left it to be completed by hardware that is not there.
+ * Swap what names sender and receiver. The IPv4 checksum does not change by it; the UDP one is left out, for a sender
+ * on the same machine may have left it to be completed by hardware that is not there.
  */
 SEC("xdp")
 int traffic_echo(struct xdp_md *ctx)

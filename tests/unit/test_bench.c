@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* The measuring instruments: a histogram that does not lie, keys and partitions as XDP's generator makes them, parsers. */
+/* The measuring instruments: a histogram that does not lie, the generator's keys and partitions, parsers. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -22,7 +22,8 @@ static void test_histogram_quantiles_are_within_two_percent(void **state)
 	for (__u64 i = 1; i <= 1000000; i++)
 		vg_histogram_add(&histogram, i * 37);
 	for (int i = 0; i < 5; i++) {
-		double exact = fractions[i] * 1000000 * 37, got = (double)vg_histogram_quantile(&histogram, fractions[i]);
+		double exact = fractions[i] * 1000000 * 37;
+		double got = (double)vg_histogram_quantile(&histogram, fractions[i]);
 
 		assert_true(got > exact * 0.98 && got < exact * 1.02);
 	}
