@@ -26,6 +26,7 @@ version=$(redis-server --version | sed -n 's/.* v=\([0-9]*\.[0-9]*\)\..*/\1/p')
 tap_plan $TESTS
 echo "# VG_SEED=$SEED"
 
+# Never in the background: $! would be a shell, not the command.
 inside() { ip netns exec "$NS" "$@"; }
 
 wait_for() { # PORT PID
@@ -41,7 +42,7 @@ wait_for() { # PORT PID
 start() { # PORT FLAG…
 	local port=$1
 	shift
-	inside "$B/virgod" --listen "127.0.0.1:$port" --arena-size 64m --heap-size 256m --bpf off "$@" > "$DIR/out" 2>> "$DIR/log" &
+	ip netns exec "$NS" "$B/virgod" --listen "127.0.0.1:$port" --arena-size 64m --heap-size 256m --bpf off "$@" > "$DIR/out" 2>> "$DIR/log" &
 	PIDS+=($!)
 	wait_for "$port" $!
 }
@@ -49,7 +50,7 @@ start() { # PORT FLAG…
 ip netns add "$NS"
 ip -n "$NS" link set lo up
 
-inside redis-server --port 7000 --save '' --appendonly no --databases 1 --dir "$DIR" > "$DIR/redis" 2>&1 &
+ip netns exec "$NS" redis-server --port 7000 --save '' --appendonly no --databases 1 --dir "$DIR" > "$DIR/redis" 2>&1 &
 PIDS+=($!)
 tap_ok "redis-server is there" wait_for 7000 $!
 tap_ok "virgod is there" start 30000
