@@ -338,8 +338,10 @@ static int list_path(const char *path, char (*ret_names)[VG_PIN_NAME_BYTES], int
 	if (!entries)
 		return errno == ENOENT ? 0 : -errno;
 	while (count < names_max && (entry = readdir(entries))) {
-		if (entry->d_name[0] != '.' && strlen(entry->d_name) < VG_PIN_NAME_BYTES)
-			snprintf(ret_names[count++], VG_PIN_NAME_BYTES, "%s", entry->d_name);
+		size_t length = strlen(entry->d_name);
+
+		if (entry->d_name[0] != '.' && length < VG_PIN_NAME_BYTES)
+			memcpy(ret_names[count++], entry->d_name, length + 1);
 	}
 	closedir(entries);
 	return count;
