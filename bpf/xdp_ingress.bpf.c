@@ -67,6 +67,25 @@ __noinline int vg_receive(struct xdp_md *ctx, __u64 shape, const struct vg_confi
 	return reason;
 }
 
+/*
+ * Whether the packet is for this node's own address, as the node table has it: a host that routes would else answer for
+ * those behind it. An address of zero is a daemon that listens on all; no address at all, a table not written yet.
+ */
+static __always_inline bool is_for_us(const struct vg_frame *frame, const struct vg_config *config)
+{
+	__u32 self = config->node;
+	const struct vg_node *node = bpf_map_lookup_elem(&VG_MAP_NODE, &self);
+	const __u64 *have, *want;
+
+	if (!node || !node->flags)
+		return true;
+	if (frame->version == 4)
+		return node->flags & VG_NODE_HAS_V4 && (frame->ip4->daddr == node->address4 || !node->address4);
+	have = (const __u64 *)&frame->ip6->daddr;
+	want = (const __u64 *)node->address6;
+	return node->flags & VG_NODE_HAS_V6 && ((have[0] == want[0] && have[1] == want[1]) || !(want[0] | want[1]));
+}
+
 /* What the packet is, and what is done with it. */
 static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 {
@@ -84,7 +103,8 @@ static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 	if (!config || !local)
 		return VG_REASON_NO_LEASE;
 	/* A group address (lowest bit of the first byte) names no node. */
-	if (frame.udp->dest != config->port_mem || !config->port_mem || frame.ethernet->h_dest[0] & 1)
+	if (frame.udp->dest != config->port_mem || !config->port_mem || frame.ethernet->h_dest[0] & 1 ||
+	    !is_for_us(&frame, config))
 		return VG_REASON_NOT_VIRGO;
 	reason = vg_frame_check(&frame);
 	if (reason != VG_CONTINUE)

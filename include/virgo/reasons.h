@@ -11,7 +11,7 @@
 
 #define VG_REASONS(X)                                                                          \
 	X(NOT_IP, PASS, "not IPv4 or IPv6")                                                    \
-	X(NOT_VIRGO, PASS, "not UDP to a VIRGO port")                                          \
+	X(NOT_VIRGO, PASS, "not UDP to this node's VIRGO port")                                    \
 	X(FRAGMENT, PASS, "IP fragment")                                                       \
 	X(IP_OPTIONS, PASS, "IP options or extension headers")                                 \
 	X(IP_CHECKSUM, PASS, "wrong IPv4 header checksum")                                     \
