@@ -20,7 +20,8 @@
 #define PORT 40404
 
 struct frame {
-	__u8 bytes[2048];
+	__u8 before[2]; /* so that what is behind an Ethernet header is aligned */
+	__u8 bytes[2046];
 	size_t length, ip_at, udp_at;
 };
 
