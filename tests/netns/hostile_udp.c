@@ -317,6 +317,13 @@ static void again(void)
 	message_sign(&message);
 	judge("a number behind the window", &message, VG_STATUS_REPLAYED, "REPLAYED", target.keyed);
 	target.sequence += 200000;
+	for (int i = 3; i >= 0; i--) {
+		message = once;
+		message.header.client ^= VG_HTOBE64(1ULL << 40);
+		message.header.sequence = VG_HTOBE64(~0ULL - (__u64)i);
+		message_sign(&message);
+		judge("the last numbers there are", &message, VG_STATUS_OK, NULL, target.keyed);
+	}
 	message = once;
 	message.header.sequence = VG_HTOBE64(++target.sequence);
 	message.header.flags = VG_HTOBE16(VG_FLAG_IF_ABSENT | VG_FLAG_IF_PRESENT);

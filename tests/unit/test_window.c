@@ -119,6 +119,19 @@ static void test_window_forgets_the_longest_unheard_of(void **state)
 	assert_int_equal(look(window, 2, 5), VG_WINDOW_NEW);
 }
 
+/* There is no number behind the last one. */
+static void test_window_ends_with_the_last_number(void **state)
+{
+	struct vg_window *window = *state;
+
+	record(window, 9, ~0ULL - 3);
+	record(window, 9, ~0ULL);
+	assert_int_equal(look(window, 9, ~0ULL), VG_WINDOW_DUPLICATE);
+	assert_int_equal(look(window, 9, ~0ULL - 1), VG_WINDOW_NEW);
+	assert_int_equal(look(window, 9, ~0ULL - 3), VG_WINDOW_DUPLICATE);
+	assert_int_equal(look(window, 9, 0), VG_WINDOW_OLD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +139,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_window_edges, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_window_slides_like_the_model, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_window_forgets_the_longest_unheard_of, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_window_ends_with_the_last_number, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("window", tests, NULL, NULL);

@@ -110,7 +110,8 @@ void vg_window_record(struct vg_window *window, __u64 name, __u64 sequence, cons
 		if (sequence - client->newest >= VG_WINDOW_SEQUENCES)
 			memset(client->seen, 0, sizeof(client->seen));
 		else
-			for (__u64 gone = client->newest + 1; gone <= sequence; gone++)
+			/* Downwards: there is no number behind the last. */
+			for (__u64 gone = sequence; gone != client->newest; gone--)
 				client->seen[gone % VG_WINDOW_SEQUENCES / 64] &= ~(1ULL << (gone % 64));
 		client->newest = sequence;
 	}
