@@ -22,6 +22,7 @@ static __s64 slow_next_id;
 static struct vg_latency latency;
 static struct vg_command_count *counts_of_worker[WORKERS_MAX];
 static struct vg_command_count *counts_base; /* what had been counted at the last reset */
+static const struct vg_mem *counts_base_mem; /* of the node that was made first, when tests run several */
 
 static struct vg_command_count *counts_new(const struct vg_mem *mem)
 {
@@ -44,8 +45,10 @@ int vg_mem_resp_init(struct vg_env *env)
 		return -ENOMEM;
 	pthread_mutex_lock(&lock);
 	vg_commands_init();
-	if (!counts_base)
+	if (!counts_base) {
 		counts_base = counts_new(env->mem);
+		counts_base_mem = env->mem;
+	}
 	counts_of_worker[env->worker] = counts;
 	pthread_mutex_unlock(&lock);
 	vg_mem_worker(env)->resp = counts;
@@ -65,7 +68,7 @@ void vg_mem_resp_deinit(struct vg_env *env)
 		if (counts_of_worker[i])
 			last = false;
 	if (last && counts_base) {
-		mem->free(mem->context, counts_base);
+		counts_base_mem->free(counts_base_mem->context, counts_base);
 		counts_base = NULL;
 	}
 	pthread_mutex_unlock(&lock);
