@@ -44,6 +44,7 @@ static ssize_t on_input(struct vg_conn *conn, const __u8 *data, size_t length)
 	if (taken > 0)
 		worker->stats.bytes_in += (__u64)taken;
 	conn->input_wanted = session->input_wanted;
+	conn->owed = session->owed;
 	if (session->out->failed) {
 		vg_refuse(session->env, VG_REFUSAL_NO_MEMORY);
 		vg_conn_abort(conn, -ENOBUFS);
@@ -187,6 +188,7 @@ void vg_session_resume(struct vg_session *session)
 		vg_conn_abort(own->conn, -ENOBUFS);
 		return;
 	}
+	own->conn->owed = session->owed;
 	vg_conn_flush(own->conn);
 	if (session->finish)
 		vg_conn_finish(own->conn);
@@ -271,7 +273,7 @@ static void tend_one(struct vg_worker *worker, struct vg_node_session *own, __u6
 	if (__atomic_load_n(&own->kill, __ATOMIC_RELAXED) ||
 	    (idle_ns && worker->clock.monotonic_ns - own->session.used_ns > idle_ns))
 		vg_conn_abort(own->conn, -ECONNABORTED);
-	else if (worker->draining && !own->session.paused)
+	else if (worker->draining && !own->session.paused && !own->session.owed)
 		vg_conn_finish(own->conn);
 }
 

@@ -164,6 +164,7 @@ struct vg_session {
 	bool authenticated;	  /* password given, or none needed */
 	bool finish;		  /* set by the service: close after the answers so far */
 	bool paused;
+	bool owed;		  /* set by the service: answers are still to come though input is taken */
 	__u64 input_wanted;	  /* see conn.h; set by input() when it needs more */
 	char name[VG_SESSION_NAME_MAX];	/* CLIENT SETNAME */
 	char library[VG_SESSION_NAME_MAX], library_version[VG_SESSION_NAME_MAX];

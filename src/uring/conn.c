@@ -334,7 +334,7 @@ static bool is_done(const struct vg_conn *conn)
 		return false;
 	if (conn->aborting || conn->lingered)
 		return true; /* what is appended after the last words goes nowhere */
-	return !conn->out.bytes && (conn->finishing || (conn->peer_closed && !conn->paused));
+	return !conn->out.bytes && (conn->finishing || (conn->peer_closed && !conn->paused && !conn->owed));
 }
 
 static void on_linger(void *owner, const struct vg_io_event *event)

@@ -119,6 +119,7 @@ static void flush_window(struct vg_client *client)
 								     client->waiting > VG_WINDOW_MAX / 2))
 		return;
 	client->flags &= ~(__u32)VG_CLIENT_BARRIER;
+	session->owed = client->waiting > 0;
 	if (!session->paused)
 		vg_session_pause(session); /* resuming is what flushes */
 	vg_session_resume(session);

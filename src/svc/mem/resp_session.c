@@ -220,6 +220,7 @@ static size_t run_batch(struct vg_session *session, const struct batch *batch)
 			vg_session_pause(session);
 		}
 	}
+	session->owed = client->waiting > 0;
 	if (last) {
 		session->used_ns = env->clock->monotonic_ns;
 		snprintf(session->last_command, sizeof(session->last_command), "%s", last->name);
