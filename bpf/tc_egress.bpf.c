@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Writes the load stamp into the VIRGO datagrams that this node sends, so that the daemon need not, and notes the link
- * address that answers go to. Nothing is held back: every packet goes on. Attaches as tcx or, the return value means the
- * same there, as a clsact filter.
+ * address that answers go to. Nothing is held back: every packet goes on. Attaches as tcx or, the return value means
+ * the same there, as a clsact filter.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -147,10 +147,11 @@ static int explain_occupant(__u32 ifindex, __u32 program_id)
 		(void)bpf_prog_get_info_by_fd(fd, &info, &info_bytes);
 		close(fd);
 	}
-	return vg_explain(-EBUSY,
-			  "%s already has an XDP program (id %u%s%s) that is not ours and that no other can join: it is "
-			  "left in place",
-			  interface, program_id, info.name[0] ? ", " : "", info.name);
+	return vg_explain(
+		-EBUSY,
+		"%s already has an XDP program (id %u%s%s) that is not ours and that no other can join: it is "
+		"left in place",
+		interface, program_id, info.name[0] ? ", " : "", info.name);
 }
 
 static int xdp_link(struct vg_pin_root *root, int program_fd, __u32 ifindex, bool native,

@@ -4,8 +4,8 @@
 #define VG_BPF_CONTEXT_H
 
 /*
- * The ends of a packet as 64-bit pointers. In C they are 32-bit fields, which the compiler may spill as 32 bits, and the
- * verifier refuses half a pointer; so they are loaded in assembly. The fields' offsets are uapi.
+ * The ends of a packet as 64-bit pointers. In C they are 32-bit fields, which the compiler may spill as 32 bits, and
+ * the verifier refuses half a pointer; so they are loaded in assembly. The fields' offsets are uapi.
  */
 #define vg_context_pointer(ctx, field)                                                                  \
 	({                                                                                              \

@@ -56,8 +56,9 @@ static __always_inline int vg_get_check_deadline(const struct vg_found *found, _
 }
 
 /*
- * A copy turned out torn: the packet goes up with the request it brought. Its key is put back; its padding is lost, which
- * nobody reads, but the checksum covers it. Copying twice, first beside the packet, would cost every hit; this is rare.
+ * A copy turned out torn: the packet goes up with the request it brought. Its key is put back; its padding is lost,
+ * which nobody reads, but the checksum covers it. Copying twice, first beside the packet, would cost every hit; this is
+ * rare.
  */
 static __always_inline int vg_get_torn(const struct vg_serve *serve, const struct vg_xdp_key *key)
 {

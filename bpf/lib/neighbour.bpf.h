@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The link addresses of clients: noted where answers leave through the stack, used where XDP answers a steered request. */
+/*
+ * The link addresses of clients: noted where answers leave through the stack, used where XDP answers a steered
+ * request.
+ */
 #ifndef VG_BPF_NEIGHBOUR_H
 #define VG_BPF_NEIGHBOUR_H
 

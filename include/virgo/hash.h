@@ -160,7 +160,10 @@ static inline __u64 vg_hash64(const void *key, __u64 length)
 	return vg_xxh_avalanche(hash);
 }
 
-/* Redis Cluster's rule: if the key has a {…} with something inside, only that part is hashed (first { and the next }). */
+/*
+ * Redis Cluster's rule: if the key has a {…} with something inside, only that part is hashed (first { and the next
+ * }).
+ */
 static inline __u16 vg_partition_of(const void *key, __u64 length)
 {
 	const __u8 *at = key, *end = at + length, *open, *close;

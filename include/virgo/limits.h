@@ -31,15 +31,15 @@
 #define VG_DATAGRAM_MAX 1432
 
 /*
- * Changes over UDP are done once: a node remembers so many sequence numbers of each client (a power of two). A client sends
- * no request whose number is further ahead of its oldest unanswered change.
+ * Changes over UDP are done once: a node remembers so many sequence numbers of each client (a power of two). A client
+ * sends no request whose number is further ahead of its oldest unanswered change.
  */
 #define VG_REPLAY_WINDOW 1024
 
 /* The index. */
 #define VG_BUCKET_SLOTS 8
 #define VG_CHAIN_XDP_MAX 3	    /* lines XDP follows in one bucket before it passes the request up */
-#define VG_CHAIN_MAX 32		    /* lines a bucket may have: past that keys were chosen to collide, and SET says so */
+#define VG_CHAIN_MAX 32 /* lines a bucket may have: past that keys were chosen to collide, and SET says so */
 
 /* Cells. */
 #define VG_CELL_ALIGN 16

@@ -23,7 +23,8 @@
 #define VG_MAP_PARTITION vg_partition  /* ARRAY[VG_PARTITIONS], mmapable: struct vg_partition_owner */
 #define VG_MAP_NODE vg_node	      /* ARRAY[VG_NODES_MAX], mmapable: struct vg_node; written by the daemon */
 #define VG_MAP_COUNTER vg_counter     /* PERCPU_ARRAY[VG_REASON_MAX]: struct vg_counter; written by BPF */
-#define VG_MAP_NEIGHBOUR vg_neighbour /* LRU_HASH[VG_NEIGHBOURS_MAX]: struct vg_ip_address → struct vg_neighbour; by BPF */
+#define VG_MAP_NEIGHBOUR                                                                                               \
+	vg_neighbour /* LRU_HASH[VG_NEIGHBOURS_MAX]: struct vg_ip_address → struct vg_neighbour; by BPF */
 #define VG_MAP_BUDGET vg_budget	      /* PERCPU_ARRAY[1]: struct vg_budget; written by BPF */
 
 #define VG_STRINGIFY_(x) #x
@@ -128,8 +129,8 @@ VG_INLINE __u32 vg_item_value_offset(__u32 key_length)
 
 /*
  * A handle: node << 52 | generation << 28 | slot. Slots are never used for anything else, so a made-up or old handle
- * is an answer ("gone"), not a crash. Same sequence rule as a bucket. An allocation up to VG_CELL_MAX lives in a cell of
- * the arena (its bytes start at `cell`); a larger or spread one has cell 0 and is the daemon's business.
+ * is an answer ("gone"), not a crash. Same sequence rule as a bucket. An allocation up to VG_CELL_MAX lives in a cell
+ * of the arena (its bytes start at `cell`); a larger or spread one has cell 0 and is the daemon's business.
  */
 #define VG_HANDLE_SLOT_BITS 28
 #define VG_HANDLE_GENERATION_BITS 24
@@ -204,7 +205,8 @@ VG_ASSERT_SIZE(struct vg_local, 64);
  */
 struct vg_partition_owner {
 	__u16 node;    /* VG_NODE_NONE: nobody */
-	__u16 reserved[3]; /* the kernel rounds the elements of an array up to 8 bytes: so do we, or mappings disagree */
+	__u16 reserved[3]; /* the kernel rounds the elements of an array up to 8 bytes: so do we, or mappings disagree
+			    */
 };
 VG_ASSERT_SIZE(struct vg_partition_owner, 8);
 
@@ -224,7 +226,10 @@ struct vg_node {
 };
 VG_ASSERT_SIZE(struct vg_node, 40);
 
-/* ---- what the programs tell each other ------------------------------------------------------------------------------- */
+/*
+ * ---- what the programs tell each other
+ * -------------------------------------------------------------------------------
+ */
 
 /* An IP address; IPv4 as ::ffff:a.b.c.d. */
 struct vg_ip_address {

@@ -9,49 +9,49 @@
 #ifndef VIRGO_REASONS_H
 #define VIRGO_REASONS_H
 
-#define VG_REASONS(X)                                                                          \
-	X(NOT_IP, PASS, "not IPv4 or IPv6")                                                    \
-	X(NOT_VIRGO, PASS, "not UDP to this node's VIRGO port")                                    \
-	X(FRAGMENT, PASS, "IP fragment")                                                       \
-	X(IP_OPTIONS, PASS, "IP options or extension headers")                                 \
-	X(IP_CHECKSUM, PASS, "wrong IPv4 header checksum")                                     \
-	X(TRUNCATED, PASS, "lengths that lie, or too short")                                   \
-	X(VLAN_STACK, PASS, "more than two VLAN tags")                                         \
-	X(BAD_MAGIC, PASS, "not VIRGO binary")                                                 \
-	X(BAD_VERSION, PASS, "VIRGO binary of another version")                                \
-	X(BAD_HEADER, PASS, "a header field out of range, or a reserved one not zero")         \
-	X(IS_REPLY, PASS, "a reply, for a socket of this node")                                \
-	X(NO_LEASE, PASS, "no daemon holds the arena")                                         \
-	X(NO_ARENA, PASS, "the arena has another layout")                                      \
-	X(BUDGET, PASS, "XDP's share of this core is used up")                                 \
-	X(BAD_TAG, PASS, "missing or wrong tag under a cluster key")                           \
-	X(BAD_PARTITION, PASS, "a partition that does not exist, or that no node owns")        \
-	X(STALE_EPOCH, PASS, "routed with another cluster epoch")                              \
-	X(NOT_A_READ, PASS, "an operation that only the daemon does")                          \
-	X(KEY_TOO_LONG, PASS, "a key longer than XDP compares")                                \
-	X(BEING_WRITTEN, PASS, "a writer was in the bucket")                                   \
-	X(CHAIN, PASS, "more lines in the bucket than XDP follows")                            \
-	X(IN_HEAP, PASS, "the value is in the heap tier")                                      \
-	X(NO_ROOM, PASS, "the answer does not fit the request")                                \
-	X(NEAR_EXPIRY, PASS, "too close to the deadline for the coarse clock")                 \
-	X(HASH_MISMATCH, PASS, "key not found under a hash or partition that is not its own")  \
-	X(HANDLE_RANGE, PASS, "a handle or range the table cannot hold")                       \
-	X(PING, TX, "answered a ping")                                                         \
-	X(HIT, TX, "answered a GET by key")                                                    \
-	X(NOT_FOUND, TX, "answered: no such key")                                              \
-	X(EXPIRED, TX, "answered: the key has expired")                                        \
-	X(HANDLE_HIT, TX, "answered a GET by handle")                                          \
-	X(HANDLE_GONE, TX, "answered: the handle is gone")                                     \
-	X(STEERED, TX, "sent on to the node that owns it")                                     \
-	X(STEERED_OUT, REDIRECT, "sent on through another interface")                          \
-	X(STEER_HOPS, PASS, "steered too often")                                               \
-	X(STEER_NO_ROUTE, PASS, "the owner's link address is not known")                       \
-	X(STEER_FAMILY, PASS, "the owner has no address of the request's family")              \
-	X(EGRESS_STAMPED, OK, "load stamped into a departing datagram")                        \
-	X(EGRESS_OTHER, OK, "a departing packet that is not VIRGO's")                          \
-	X(EGRESS_NO_LEASE, OK, "departed unstamped: no daemon")                                \
-	X(PEER_PASS, PASS, "a veth peer's pass-through program")                               \
-	X(NO_NEIGHBOUR, PASS, "steered here, and the client's link address is not known yet")                               \
+#define VG_REASONS(X)                                                                                                  \
+	X(NOT_IP, PASS, "not IPv4 or IPv6")                                                                            \
+	X(NOT_VIRGO, PASS, "not UDP to this node's VIRGO port")                                                        \
+	X(FRAGMENT, PASS, "IP fragment")                                                                               \
+	X(IP_OPTIONS, PASS, "IP options or extension headers")                                                         \
+	X(IP_CHECKSUM, PASS, "wrong IPv4 header checksum")                                                             \
+	X(TRUNCATED, PASS, "lengths that lie, or too short")                                                           \
+	X(VLAN_STACK, PASS, "more than two VLAN tags")                                                                 \
+	X(BAD_MAGIC, PASS, "not VIRGO binary")                                                                         \
+	X(BAD_VERSION, PASS, "VIRGO binary of another version")                                                        \
+	X(BAD_HEADER, PASS, "a header field out of range, or a reserved one not zero")                                 \
+	X(IS_REPLY, PASS, "a reply, for a socket of this node")                                                        \
+	X(NO_LEASE, PASS, "no daemon holds the arena")                                                                 \
+	X(NO_ARENA, PASS, "the arena has another layout")                                                              \
+	X(BUDGET, PASS, "XDP's share of this core is used up")                                                         \
+	X(BAD_TAG, PASS, "missing or wrong tag under a cluster key")                                                   \
+	X(BAD_PARTITION, PASS, "a partition that does not exist, or that no node owns")                                \
+	X(STALE_EPOCH, PASS, "routed with another cluster epoch")                                                      \
+	X(NOT_A_READ, PASS, "an operation that only the daemon does")                                                  \
+	X(KEY_TOO_LONG, PASS, "a key longer than XDP compares")                                                        \
+	X(BEING_WRITTEN, PASS, "a writer was in the bucket")                                                           \
+	X(CHAIN, PASS, "more lines in the bucket than XDP follows")                                                    \
+	X(IN_HEAP, PASS, "the value is in the heap tier")                                                              \
+	X(NO_ROOM, PASS, "the answer does not fit the request")                                                        \
+	X(NEAR_EXPIRY, PASS, "too close to the deadline for the coarse clock")                                         \
+	X(HASH_MISMATCH, PASS, "key not found under a hash or partition that is not its own")                          \
+	X(HANDLE_RANGE, PASS, "a handle or range the table cannot hold")                                               \
+	X(PING, TX, "answered a ping")                                                                                 \
+	X(HIT, TX, "answered a GET by key")                                                                            \
+	X(NOT_FOUND, TX, "answered: no such key")                                                                      \
+	X(EXPIRED, TX, "answered: the key has expired")                                                                \
+	X(HANDLE_HIT, TX, "answered a GET by handle")                                                                  \
+	X(HANDLE_GONE, TX, "answered: the handle is gone")                                                             \
+	X(STEERED, TX, "sent on to the node that owns it")                                                             \
+	X(STEERED_OUT, REDIRECT, "sent on through another interface")                                                  \
+	X(STEER_HOPS, PASS, "steered too often")                                                                       \
+	X(STEER_NO_ROUTE, PASS, "the owner's link address is not known")                                               \
+	X(STEER_FAMILY, PASS, "the owner has no address of the request's family")                                      \
+	X(EGRESS_STAMPED, OK, "load stamped into a departing datagram")                                                \
+	X(EGRESS_OTHER, OK, "a departing packet that is not VIRGO's")                                                  \
+	X(EGRESS_NO_LEASE, OK, "departed unstamped: no daemon")                                                        \
+	X(PEER_PASS, PASS, "a veth peer's pass-through program")                                                       \
+	X(NO_NEIGHBOUR, PASS, "steered here, and the client's link address is not known yet")                          \
 	X(TOO_LONG, PASS, "a datagram or value longer than XDP handles")
 
 enum vg_reason {

@@ -8,8 +8,8 @@
  * datagram it answers, unless the source has proved itself (a valid tag, or TCP). The answer to a datagram has no key;
  * its body starts right behind the header.
  *
- * The tag is SipHash-2-4 under the cluster key over the header, with `hops` and `tag` taken as zero, and the padded key.
- * It covers the load stamp, so a stamp is believed only from a node that holds the key; whoever rewrites the stamp
+ * The tag is SipHash-2-4 under the cluster key over the header, with `hops` and `tag` taken as zero, and the padded
+ * key. It covers the load stamp, so a stamp is believed only from a node that holds the key; whoever rewrites the stamp
  * (tc_egress) renews the tag.
  */
 #ifndef VIRGO_WIRE_H

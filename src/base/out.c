@@ -8,7 +8,8 @@
 
 /*
  * What a chunk holds is sent in this order: its own bytes [begin, end), then the block lent behind them, if any. So the
- * few bytes that introduce a large value and the value itself take one chunk, and a chunk with a loan takes no more bytes.
+ * few bytes that introduce a large value and the value itself take one chunk, and a chunk with a loan takes no more
+ * bytes.
  */
 struct vg_out_chunk {
 	struct vg_out_chunk *next;
@@ -179,7 +180,10 @@ void vg_out_lend(struct vg_out *out, const void *data, size_t bytes, void (*rele
 	out->bytes += bytes;
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- sending ------------------------------------------------------------------------------------------------------
+ * 
+ */
 
 int vg_out_peek(const struct vg_out *out, struct iovec *vectors, int count)
 {

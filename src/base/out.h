@@ -42,8 +42,8 @@ void vg_out_init(struct vg_out *out, struct vg_out_pool *pool);
 void vg_out_deinit(struct vg_out *out); /* gives chunks and blocks back; no send may be in flight */
 
 /*
- * Whether so much waits that the next request should wait too: what a peer does not read must neither grow without bound
- * nor take the chunks that others' answers need. Checked between requests; one answer may be of any size.
+ * Whether so much waits that the next request should wait too: what a peer does not read must neither grow without
+ * bound nor take the chunks that others' answers need. Checked between requests; one answer may be of any size.
  */
 static inline bool vg_out_full(const struct vg_out *out)
 {

@@ -134,7 +134,10 @@ int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
 	}
 	memset(cell ? store->arena + cell : vg_block_value(block), 0, VG_ALIGN_UP(length, 8u));
 
-	/* The length last: while it is 0 the slot is free, whatever else it says, also for a successor after a crash. */
+	/*
+	 * The length last: while it is 0 the slot is free, whatever else it says, also for a successor after a crash.
+	 * 
+	 */
 	slot = &store->slots[index];
 	sequence = vg_sequence_take(&slot->sequence);
 	generation = next_generation(store, slot, index);

@@ -25,7 +25,10 @@ bool vg_reading_heap_key(const struct vg_store *store, const struct vg_reading *
 	for (unsigned spins = 0; !vg_sequence_try(sequence, reading->sequence); vg_relax(&spins)) {
 		__u32 seen = __atomic_load_n(sequence, __ATOMIC_RELAXED);
 
-		/* Who holds it may give it back as it was, and then this reading is still good; moved on, it never is. */
+		/*
+		 * Who holds it may give it back as it was, and then this reading is still good; moved on, it never
+		 * is.
+		 */
 		if (seen != reading->sequence && seen != reading->sequence + 1)
 			return false;
 	}

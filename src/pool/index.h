@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The index: a linear-hashing table of bucket lines (include/virgo/maps.h). Readers' half is inline; they take no lock. */
+/*
+ * The index: a linear-hashing table of bucket lines (include/virgo/maps.h). Readers' half is inline; they take no
+ * lock.
+ */
 #ifndef VG_POOL_INDEX_H
 #define VG_POOL_INDEX_H
 
@@ -36,11 +39,11 @@ static inline __u64 vg_tags_equal(const struct vg_bucket *line, int half, __u16 
 }
 
 /* for each slot of the line with this tag */
-#define VG_EACH_TAGGED(slot, line, wanted_tag)                                                         \
-	for (__u64 half_ = 0, found_ = vg_tags_equal(line, 0, wanted_tag);                             \
-	     found_ || (half_ == 0 && (half_ = 1, found_ = vg_tags_equal(line, 1, wanted_tag)));       \
-	     found_ &= found_ - 1)                                                                     \
-		for (__u32 slot = (__u32)(half_ * 4 + (__u64)(__builtin_ctzll(found_) / 16)), once_ = 1; once_; once_ = 0)
+#define VG_EACH_TAGGED(slot, line, wanted_tag)                                                                         \
+	for (__u64 half_ = 0, found_ = vg_tags_equal(line, 0, wanted_tag);                                             \
+	     found_ || (half_ == 0 && (half_ = 1, found_ = vg_tags_equal(line, 1, wanted_tag))); found_ &= found_ - 1) \
+		for (__u32 slot = (__u32)(half_ * 4 + (__u64)(__builtin_ctzll(found_) / 16)), once_ = 1; once_;        \
+		     once_ = 0)
 
 /* ---- reading ---- */
 

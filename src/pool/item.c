@@ -261,8 +261,8 @@ bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_i
 	__u8 *value = vg_item_value(item);
 	__u64 length, first, at = 0;
 
-	if (vg_change_length(change, &length) ||
-	    !parts_apply_in_place(change, value, item->value_length, &first) || !place_suits(store, item, length, first))
+	if (vg_change_length(change, &length) || !parts_apply_in_place(change, value, item->value_length, &first) ||
+	    !place_suits(store, item, length, first))
 		return false;
 	mark(store, bucket, item);
 	for (int i = 0; i < change->parts; at += change->part[i++].length)

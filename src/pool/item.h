@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Items: how a key and its value lie in a cell, or in a cell and a block of the heap tier. Under the bucket's sequence. */
+/*
+ * Items: how a key and its value lie in a cell, or in a cell and a block of the heap tier. Under the bucket's
+ * sequence.
+ */
 #ifndef VG_POOL_ITEM_H
 #define VG_POOL_ITEM_H
 

@@ -97,7 +97,8 @@ __u64 vg_store_scan(struct vg_store *store, __u64 cursor, __u32 count, __u64 now
 	__u32 seen = 0, buckets_seen = 0;
 
 	/* Empty buckets are work too: a sparse table is walked in bounded steps. */
-	for (; cursor < buckets_now(store) && seen < count && buckets_seen < count * 8ULL + 64; cursor++, buckets_seen++)
+	for (; cursor < buckets_now(store) && seen < count && buckets_seen < count * 8ULL + 64;
+	     cursor++, buckets_seen++)
 		seen += scan_bucket(store, &store->buckets[cursor], now_ms, fn, context);
 	return cursor < buckets_now(store) ? cursor : 0;
 }

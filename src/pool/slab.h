@@ -25,7 +25,8 @@
 _Static_assert(VG_SLAB_CLASSES <= VG_SLAB_CLASSES_MAX, "a class fits its byte");
 
 #define VG_SLAB_REST_MS 2000
-#define VG_SLAB_SETTLE_MS 1000 /* so often a worker gives back all its cache: each cell in it keeps a slab from being empty */
+#define VG_SLAB_SETTLE_MS                                                                                              \
+	1000 /* so often a worker gives back all its cache: each cell in it keeps a slab from being empty */
 #define VG_SLAB_CACHE_CELLS 32
 #define VG_SLAB_CACHE_BYTES 8192 /* a cache holds at most so much of one class, but at least two cells */
 

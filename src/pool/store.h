@@ -42,9 +42,9 @@ struct vg_store_repair {	/* what adopting found */
 };
 
 /*
- * Touches every page of the arena, so that XDP meets none that is missing: this takes time and memory, and is -ENOMEM where
- * there is not so much. Adopting wants an arena formatted for the same arena_bytes, else it is formatted; nobody may read
- * it meanwhile (the daemon has no lease then). -EINVAL: sizes that cannot be.
+ * Touches every page of the arena, so that XDP meets none that is missing: this takes time and memory, and is -ENOMEM
+ * where there is not so much. Adopting wants an arena formatted for the same arena_bytes, else it is formatted; nobody
+ * may read it meanwhile (the daemon has no lease then). -EINVAL: sizes that cannot be.
  */
 int vg_store_new(struct vg_store **ret_store, const struct vg_store_config *config, struct vg_store_repair *ret_repair);
 void vg_store_free(struct vg_store *store); /* the arena's memory stays the caller's; accepts NULL */
@@ -99,8 +99,8 @@ enum vg_change_action { VG_CHANGE_NONE = 0, VG_CHANGE_STORE, VG_CHANGE_DELETE, V
 
 /*
  * What shall be there: the new value is the parts one after the other; a part with data NULL is zeros, and a part may
- * point into the old value. DEADLINE changes expire_ms alone. An append whose first part is the whole old value is done in
- * place where there is room.
+ * point into the old value. DEADLINE changes expire_ms alone. An append whose first part is the whole old value is done
+ * in place where there is room.
  */
 struct vg_part {
 	const void *data;
@@ -127,8 +127,8 @@ int vg_store_delete(struct vg_store *store, const struct vg_key *key, __u64 now_
 
 /*
  * Several keys at once, atomically: all their buckets are locked in order, then fn sees every entry and fills every
- * change (changes[i] belongs to keys[i]). The same key may appear more than once: they share one entry, the last change wins.
- * All changes happen or none (-ENOMEM …). count ≤ VG_TRANSACTION_KEYS_MAX, else -EMSGSIZE.
+ * change (changes[i] belongs to keys[i]). The same key may appear more than once: they share one entry, the last change
+ * wins. All changes happen or none (-ENOMEM …). count ≤ VG_TRANSACTION_KEYS_MAX, else -EMSGSIZE.
  */
 #define VG_TRANSACTION_KEYS_MAX 1024
 typedef int (*vg_transaction_fn)(void *context, const struct vg_entry *old, struct vg_change *changes, int count);
@@ -140,16 +140,16 @@ void vg_store_clear(struct vg_store *store); /* keys, not handles */
 /* ---- walking ---------------------------------------------------------------------------------------------------- */
 
 /*
- * Up to about `count` keys from `cursor` (0: start); returns the next cursor, 0 at the end. A key that is there during the
- * whole walk is seen at least once. fn gets a copy of the key; it may call the store.
+ * Up to about `count` keys from `cursor` (0: start); returns the next cursor, 0 at the end. A key that is there during
+ * the whole walk is seen at least once. fn gets a copy of the key; it may call the store.
  */
 typedef void (*vg_scan_fn)(void *context, const void *key, size_t length);
 __u64 vg_store_scan(struct vg_store *store, __u64 cursor, __u32 count, __u64 now_ms, vg_scan_fn fn, void *context);
 /* Some key, copied to `key` (VG_KEY_MAX bytes); its length, or -ENOENT. `random`: caller's randomness. */
 ssize_t vg_store_random(struct vg_store *store, __u64 random, __u64 now_ms, void *key);
 /*
- * Remove expired keys from the next `buckets` buckets; returns how many. Called now and then by one worker, at least every
- * second: it is also the clock by which an empty slab may serve cells of another size.
+ * Remove expired keys from the next `buckets` buckets; returns how many. Called now and then by one worker, at least
+ * every second: it is also the clock by which an empty slab may serve cells of another size.
  */
 __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms);
 
@@ -158,17 +158,23 @@ __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms);
 /* Cleared memory of `length` bytes (1 … heap tier, else -EINVAL or -EMSGSIZE); its handle. */
 int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle);
 int vg_store_release(struct vg_store *store, __u64 handle);
-/* Copy `length` bytes from / to `offset`. The write is atomic for readers of cells (≤ VG_CELL_MAX). -ESTALE, -ERANGE. */
+/*
+ * Copy `length` bytes from / to `offset`. The write is atomic for readers of cells (≤ VG_CELL_MAX). -ESTALE, -ERANGE.
+ * 
+ */
 int vg_store_handle_read(struct vg_store *store, __u64 handle, __u64 offset, void *data, __u64 length);
 int vg_store_handle_write(struct vg_store *store, __u64 handle, __u64 offset, const void *data, __u64 length);
 /*
- * The allocation's length and the flags word the memory service keeps with it (spread or not). 0 or -ESTALE. With flags set
- * its bytes leave the arena (-ENOMEM), so that XDP never answers them: they are the service's business.
+ * The allocation's length and the flags word the memory service keeps with it (spread or not). 0 or -ESTALE. With flags
+ * set its bytes leave the arena (-ENOMEM), so that XDP never answers them: they are the service's business.
  */
 int vg_store_handle_facts(struct vg_store *store, __u64 handle, __u64 *ret_length, __u32 *ret_flags);
 int vg_store_handle_set_flags(struct vg_store *store, __u64 handle, __u32 flags);
 
-/* ---- the heap tier as an allocator, and figures --------------------------------------------------------------------- */
+/*
+ * ---- the heap tier as an allocator, and figures
+ * ---------------------------------------------------------------------
+ */
 
 const struct vg_mem *vg_store_mem(struct vg_store *store);
 

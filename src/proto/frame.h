@@ -22,7 +22,8 @@ enum vg_frame_state {
 
 struct vg_frame {
 	struct vg_wire_header header; /* a copy */
-	enum vg_wire_verdict verdict; /* with HEAD and WHOLE: OK, BAD_OPCODE or BAD_FIELD (with lengths that are good) */
+	enum vg_wire_verdict
+		verdict; /* with HEAD and WHOLE: OK, BAD_OPCODE or BAD_FIELD (with lengths that are good) */
 	const __u8 *key;	      /* into the input, zero-padded to 8 bytes */
 	const __u8 *body;	      /* into the input; only with WHOLE */
 	__u32 key_length, body_length;

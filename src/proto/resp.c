@@ -70,7 +70,8 @@ static inline enum vg_resp_verdict parse_length_line(const char *data, size_t le
 		*ret_next = at + 4;
 		return VG_RESP_REQUEST;
 	}
-	if (left >= 4 && line[2] == '\r' && (unsigned char)(line[0] - '1') <= 8 && (unsigned char)(line[1] - '0') <= 9) {
+	if (left >= 4 && line[2] == '\r' && (unsigned char)(line[0] - '1') <= 8 &&
+	    (unsigned char)(line[1] - '0') <= 9) {
 		*ret_value = (line[0] - '0') * 10 + (line[1] - '0');
 		*ret_next = at + 5;
 		return VG_RESP_REQUEST;

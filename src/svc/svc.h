@@ -101,12 +101,19 @@ struct vg_peer_reply {
 };
 typedef void (*vg_peer_fn)(void *context, const struct vg_peer_reply *reply);
 struct vg_peers; /* links of one worker */
-/* Answers of one node come in the order they were asked. fn is always called once, later, on this thread; never from inside. */
-void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_request *request, vg_peer_fn fn, void *context);
+/*
+ * Answers of one node come in the order they were asked. fn is always called once, later, on this thread; never from
+ * inside.
+ */
+void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_request *request, vg_peer_fn fn,
+		  void *context);
 /* The least loaded of two other nodes drawn at random (power of two choices on the last load stamps); self if alone. */
 __u16 vg_peers_pick(struct vg_peers *peers);
 
-/* ---- the worker a service instance lives in ------------------------------------------------------------------------- */
+/*
+ * ---- the worker a service instance lives in
+ * -------------------------------------------------------------------------
+ */
 
 struct vg_settings { /* what services may read of the configuration; reloads swap the pointer */
 	char password[256];	  /* RESP AUTH and requirepass; empty: none */
@@ -149,7 +156,10 @@ static inline void vg_refuse(struct vg_env *env, enum vg_refusal refusal)
 	env->stats->refused[refusal]++;
 }
 
-/* ---- sessions: one stream connection as a service sees it ------------------------------------------------------------ */
+/*
+ * ---- sessions: one stream connection as a service sees it
+ * ------------------------------------------------------------
+ */
 
 #define VG_SESSION_NAME_MAX 64
 
@@ -194,7 +204,10 @@ struct vg_session *vg_session_find(struct vg_env *env, struct vg_session_ref ref
 void vg_sessions_each(struct vg_env *env, void (*fn)(void *context, const struct vg_session *session), void *context);
 bool vg_session_kill(struct vg_env *env, __u64 id); /* closed soon, on its own worker */
 
-/* ---- services ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- services
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct vg_datagram {
 	const struct vg_wire_header *header; /* checked by vg_wire_check, lengths within the datagram */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Everything that may end or change a connection is only noted where it happens (a completion, a call by its user) and
- * done in vg_conn_pool_flush. So a callback may do anything to its own connection, and no function here is entered twice.
+ * done in vg_conn_pool_flush. So a callback may do anything to its own connection, and no function here is entered
+ * twice.
  */
 #include "uring/conn.h"
 
@@ -27,7 +28,10 @@ struct vg_conn_pool {
 static void on_recv(void *owner, const struct vg_io_event *event);
 static void on_send(void *owner, const struct vg_io_event *event);
 
-/* ---- notes --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- notes
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void queue(struct vg_conn *conn)
 {
@@ -83,7 +87,10 @@ static void finish_with(struct vg_conn *conn, int reason)
 	vg_conn_finish(conn);
 }
 
-/* ---- input --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- input
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_blocked(const struct vg_conn *conn)
 {
@@ -211,9 +218,15 @@ static void take_input(struct vg_conn *conn, const __u8 *data, size_t length)
 		check_bounds(conn);
 }
 
-/* ---- receiving ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- receiving
+ * -----------------------------------------------------------------------------------------------------
+ */
 
-/* Input of an ending connection is taken and dropped: unread bytes would make its close a reset that can overtake answers. */
+/*
+ * Input of an ending connection is taken and dropped: unread bytes would make its close a reset that can overtake
+ * answers.
+ */
 static bool wants_input(const struct vg_conn *conn)
 {
 	if (conn->peer_closed || conn->aborting)
@@ -252,7 +265,10 @@ static void on_recv(void *owner, const struct vg_io_event *event)
 	queue(conn);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- sending
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void on_send(void *owner, const struct vg_io_event *event)
 {
@@ -291,7 +307,10 @@ static void start_send(struct vg_conn *conn)
 	}
 }
 
-/* ---- the end of a turn --------------------------------------------------------------------------------------------- */
+/*
+ * ---- the end of a turn
+ * ---------------------------------------------------------------------------------------------
+ */
 
 static void note_drain(struct vg_conn *conn)
 {
@@ -346,8 +365,8 @@ static void on_linger(void *owner, const struct vg_io_event *event)
 }
 
 /*
- * A peer that made an error may still be sending. Closing on its bytes resets the connection and it never reads what was
- * wrong, so it gets the end of the stream first, and a while to close its side.
+ * A peer that made an error may still be sending. Closing on its bytes resets the connection and it never reads what
+ * was wrong, so it gets the end of the stream first, and a while to close its side.
  */
 static bool lingers(struct vg_conn *conn)
 {
@@ -402,7 +421,10 @@ void vg_conn_pool_flush(struct vg_conn_pool *pool)
 	}
 }
 
-/* ---- connections and their pool ------------------------------------------------------------------------------------ */
+/*
+ * ---- connections and their pool
+ * ------------------------------------------------------------------------------------
+ */
 
 int vg_conn_open(struct vg_conn_pool *pool, int fd, const struct vg_conn_user *user, void *session,
 		 struct vg_conn **ret_conn)

@@ -8,7 +8,8 @@
  * the connection is closed with reason -EMSGSIZE.
  *
  * Back pressure: while more than VG_CONN_OUT_HIGH bytes wait to be sent, or the user has called vg_conn_pause, nothing
- * is handed over; what arrives meanwhile is kept up to VG_CONN_HELD_MAX, then receiving is cancelled until there is room.
+ * is handed over; what arrives meanwhile is kept up to VG_CONN_HELD_MAX, then receiving is cancelled until there is
+ * room.
  */
 #ifndef VG_URING_CONN_H
 #define VG_URING_CONN_H
@@ -26,13 +27,16 @@ struct vg_conn;
 struct vg_conn_user {
 	/*
 	 * Bytes taken, ≤ length; a negative errno closes the connection, after what is in `out` has been sent and the
-	 * peer had VG_CONN_LINGER_NS to read it: its unread bytes would reset the connection under our last words. It takes
-	 * all whole messages it can, and may stop early when `out` holds more than VG_CONN_OUT_HIGH or it has paused: it
-	 * is called again with the rest when there is room. After a call that took something it is called with the rest
-	 * at once, after one that took nothing only when there is more.
+	 * peer had VG_CONN_LINGER_NS to read it: its unread bytes would reset the connection under our last words. It
+	 * takes all whole messages it can, and may stop early when `out` holds more than VG_CONN_OUT_HIGH or it has
+	 * paused: it is called again with the rest when there is room. After a call that took something it is called
+	 * with the rest at once, after one that took nothing only when there is more.
 	 */
 	ssize_t (*on_input)(struct vg_conn *conn, const __u8 *data, size_t length);
-	/* The connection is gone: reason 0 (peer closed) or a negative errno. The last call; the slot is free after it. */
+	/*
+	 * The connection is gone: reason 0 (peer closed) or a negative errno. The last call; the slot is free after
+	 * it.
+	 */
 	void (*on_close)(struct vg_conn *conn, int reason);
 	/* Optional: called when `out` has drained below VG_CONN_OUT_HIGH again. */
 	void (*on_drain)(struct vg_conn *conn);
@@ -86,7 +90,10 @@ int vg_conn_open(struct vg_conn_pool *pool, int fd, const struct vg_conn_user *u
 /* Queue what is in `out` for sending. Cheap; the pool sends once at vg_conn_pool_flush, the end of a loop turn. */
 void vg_conn_flush(struct vg_conn *conn);
 void vg_conn_pool_flush(struct vg_conn_pool *pool);
-/* Stop and resume handing over input (an answer is being made elsewhere). Resume hands over what was kept, at the next flush. */
+/*
+ * Stop and resume handing over input (an answer is being made elsewhere). Resume hands over what was kept, at the
+ * next flush.
+ */
 void vg_conn_pause(struct vg_conn *conn);
 void vg_conn_resume(struct vg_conn *conn);
 /* Close when everything in `out` has been sent. */

@@ -66,7 +66,10 @@ int vg_io_accept(struct vg_io *io, int fd, vg_io_fn fn, void *owner, vg_io_op *r
 int vg_io_recv(struct vg_io *io, int fd, vg_io_fn fn, void *owner, vg_io_op *ret_op);
 /* The same for datagrams; several sources, one descriptor. */
 int vg_io_recvmsg(struct vg_io *io, int fd, vg_io_fn fn, void *owner, vg_io_op *ret_op);
-/* Send; may complete short. The vectors are copied, the bytes they name must stay until the completion. ≤ VG_IO_VECTORS. */
+/*
+ * Send; may complete short. The vectors are copied, the bytes they name must stay until the completion. ≤
+ * VG_IO_VECTORS.
+ */
 #define VG_IO_VECTORS 16
 int vg_io_send(struct vg_io *io, int fd, const struct iovec *vectors, int count, vg_io_fn fn, void *owner,
 	       vg_io_op *ret_op);
@@ -93,9 +96,15 @@ void vg_io_cancel(struct vg_io *io, vg_io_op op);
 void vg_io_stop(struct vg_io *io, vg_io_op op);
 /* No more will be sent: the peer reads the end of the stream behind what has completed. Receiving goes on. */
 void vg_io_shutdown(struct vg_io *io, int fd);
-/* Close the descriptor once everything submitted for it so far has been started; its operations are to be cancelled before. */
+/*
+ * Close the descriptor once everything submitted for it so far has been started; its operations are to be cancelled
+ * before.
+ */
 void vg_io_close(struct vg_io *io, int fd);
-/* A new socket of `family` and `type` to connect or send from, close-on-exec (and TCP without delay), or a negative errno. */
+/*
+ * A new socket of `family` and `type` to connect or send from, close-on-exec (and TCP without delay), or a negative
+ * errno.
+ */
 int vg_io_socket(struct vg_io *io, int family, int type);
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Sockets to listen on (listen.c; sim_net.c has its own), and addresses as text (address.c): "1.2.3.4:30000", "[2001:db8::1]:30000". Names are not
- * looked up.
+ * Sockets to listen on (listen.c; sim_net.c has its own), and addresses as text (address.c): "1.2.3.4:30000",
+ * "[2001:db8::1]:30000". Names are not looked up.
  */
 #ifndef VG_URING_LISTEN_H
 #define VG_URING_LISTEN_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One ring a thread: created disabled, enabled by the first turn on the thread that will run it, which makes that thread
- * its only submitter. Completions are made by the kernel only when that thread enters it (DEFER_TASKRUN), so while a
- * batch is being delivered nothing changes under it.
+ * One ring a thread: created disabled, enabled by the first turn on the thread that will run it, which makes that
+ * thread its only submitter. Completions are made by the kernel only when that thread enters it (DEFER_TASKRUN), so
+ * while a batch is being delivered nothing changes under it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,7 +15,10 @@
 #define STREAM_GROUP 2
 #define OPERATIONS_OWN 1 /* the wake read */
 
-/* ---- turning ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- turning
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /* The first turn: this thread becomes the ring's. */
 static int enable(struct vg_io *io)
@@ -90,7 +93,10 @@ struct io_uring_sqe *vg_ring_sqe(struct vg_io *io)
 	return io_uring_get_sqe(&io->ring);
 }
 
-/* ---- setting up ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- setting up
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static int make_ring(struct vg_io *io, const struct vg_io_config *config)
 {
@@ -141,7 +147,8 @@ static int make_parts(struct vg_io *io, const struct vg_io_config *config)
 				     config->stream_buffer_bytes);
 	if (!error)
 		error = vg_bufs_init(&io->datagrams, &io->ring, DATAGRAM_GROUP, config->datagram_buffers,
-				     config->datagram_bytes + DATAGRAM_NAME_BYTES + sizeof(struct io_uring_recvmsg_out));
+				     config->datagram_bytes + DATAGRAM_NAME_BYTES +
+					     sizeof(struct io_uring_recvmsg_out));
 	if (!error)
 		error = vg_wake_init(io);
 	return error;

@@ -68,7 +68,10 @@ struct vg_io {
 	struct vg_io_stats stats;
 };
 
-/* ---- the completion queue ------------------------------------------------------------------------------------------ */
+/*
+ * ---- the completion queue
+ * ------------------------------------------------------------------------------------------
+ */
 
 /* Completions of one operation keep their order; those of different ones need not. */
 static struct completion *complete(struct vg_io *io, struct op *op, int result, bool more)
@@ -161,7 +164,10 @@ static int deliver_batch(struct vg_io *io)
 	return delivered;
 }
 
-/* ---- the kernel's part --------------------------------------------------------------------------------------------- */
+/*
+ * ---- the kernel's part
+ * ---------------------------------------------------------------------------------------------
+ */
 
 static size_t maybe_short(size_t bytes)
 {
@@ -299,7 +305,8 @@ static void go_on(struct vg_io *io, struct op *op)
 		send_some(io, op);
 		break;
 	case OP_CONNECT:
-		complete(io, op, vg_sim_socket_connect(op->socket, (struct sockaddr *)&op->peer, op->peer_length), false);
+		complete(io, op, vg_sim_socket_connect(op->socket, (struct sockaddr *)&op->peer, op->peer_length),
+			 false);
 		break;
 	case OP_TIMEOUT:
 		if (op->due_ns <= vg_sim_now_ns())
@@ -395,7 +402,10 @@ int vg_io_run(struct vg_io *io, bool wait)
 	return delivered;
 }
 
-/* ---- submitting ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- submitting
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static vg_io_op name_of(const struct vg_io *io, const struct op *op)
 {
@@ -556,7 +566,10 @@ int vg_io_socket(struct vg_io *io, int family, int type)
 	return vg_sim_socket_new(type == SOCK_DGRAM ? SIM_DATAGRAM : SIM_NEW)->fd;
 }
 
-/* ---- making and ending --------------------------------------------------------------------------------------------- */
+/*
+ * ---- making and ending
+ * ---------------------------------------------------------------------------------------------
+ */
 
 int vg_io_new(struct vg_io **ret_io, const struct vg_io_config *config)
 {

@@ -27,7 +27,8 @@ struct vg_sim_faults {
 	__u32 datagram_lost, datagram_doubled;
 };
 extern const struct vg_sim_faults vg_sim_no_faults;
-extern const struct vg_sim_faults vg_sim_all_faults; /* all but `reset` and lost or doubled datagrams: those change answers */
+extern const struct vg_sim_faults
+	vg_sim_all_faults; /* all but `reset` and lost or doubled datagrams: those change answers */
 
 /* Start from nothing: closes all sockets, sets the time to 1 s. Every vg_io must have been freed. */
 void vg_sim_start(__u64 seed, const struct vg_sim_faults *faults);
@@ -57,6 +58,7 @@ void vg_sim_break(int fd);    /* a reset for both sides */
 
 /* The far side of datagrams: from a socket of vg_sim_datagram that no vg_io receives on. -EAGAIN as above. */
 int vg_sim_sendto(int fd, const void *data, size_t bytes, const struct sockaddr *peer, socklen_t peer_length);
-ssize_t vg_sim_recvfrom(int fd, void *data, size_t bytes, struct sockaddr_storage *ret_peer, socklen_t *ret_peer_length);
+ssize_t vg_sim_recvfrom(int fd, void *data, size_t bytes, struct sockaddr_storage *ret_peer,
+			socklen_t *ret_peer_length);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the tests of the BPF programs share: a loaded program with its maps in reach, packets, and what became of them. */
+/*
+ * What the tests of the BPF programs share: a loaded program with its maps in reach, packets, and what became of
+ * them.
+ */
 #ifndef VG_TESTS_BPF_FIXTURE_H
 #define VG_TESTS_BPF_FIXTURE_H
 

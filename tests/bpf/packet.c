@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Packets as a client would send them, byte by byte, and checksums computed independently of the programs under test. */
+/*
+ * Packets as a client would send them, byte by byte, and checksums computed independently of the programs under test.
+ * 
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -91,13 +94,20 @@ void packet_build(struct packet *packet, const struct request *request)
 {
 	__u32 padded = (__u32)VG_ALIGN_UP(request->key_length, 8u), behind = padded + request->body_length;
 	struct vg_wire_header header = {
-		.magic = VG_HTOBE16(VG_WIRE_MAGIC), .version = VG_WIRE_VERSION, .opcode = request->opcode,
+		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
+		.version = VG_WIRE_VERSION,
+		.opcode = request->opcode,
 		.flags = VG_HTOBE16((__u16)(request->flags | (request->cluster_key ? VG_FLAG_TAGGED : 0))),
-		.hops = request->hops, .client = VG_HTOBE64(0x1122334455667788ULL), .sequence = VG_HTOBE64(request->sequence),
+		.hops = request->hops,
+		.client = VG_HTOBE64(0x1122334455667788ULL),
+		.sequence = VG_HTOBE64(request->sequence),
 		.source_node = VG_HTOBE16(request->source_node ?: VG_NODE_NONE),
-		.partition = VG_HTOBE16(request->partition), .epoch = VG_HTOBE32(request->epoch),
-		.ident = VG_HTOBE64(request->ident), .key_length = VG_HTOBE32(request->key_length),
-		.body_length = VG_HTOBE32(request->body_length), .argument = VG_HTOBE64(request->argument),
+		.partition = VG_HTOBE16(request->partition),
+		.epoch = VG_HTOBE32(request->epoch),
+		.ident = VG_HTOBE64(request->ident),
+		.key_length = VG_HTOBE32(request->key_length),
+		.body_length = VG_HTOBE32(request->body_length),
+		.argument = VG_HTOBE64(request->argument),
 	};
 	__u8 *at;
 

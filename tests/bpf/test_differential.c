@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The daemon and XDP over one arena, each asked the same: where XDP answers, the daemon must answer the same to the byte
- * (but for the load stamp, which is each one's own, and the tag over it); what XDP sends on, the daemon must not have
- * answered itself. 100,000 packets from a seed that is printed; VG_SEED repeats a run, VG_PACKETS makes it longer.
+ * The daemon and XDP over one arena, each asked the same: where XDP answers, the daemon must answer the same to the
+ * byte (but for the load stamp, which is each one's own, and the tag over it); what XDP sends on, the daemon must not
+ * have answered itself. 100,000 packets from a seed that is printed; VG_SEED repeats a run, VG_PACKETS makes it longer.
  */
 #include "fixture.h"
 
@@ -199,10 +199,11 @@ static void run(__u32 packets)
 		packet_draw(&packet);
 		ask_both(&packet, &tally);
 	}
-	print_message("# %u packets: %d passed, %d steered; GET: %d ok, %d not found; HANDLE_GET: %d ok, %d gone; PING: %d\n",
-		      packets, tally.passed, tally.steered, tally.answered[VG_OP_GET][VG_STATUS_OK],
-		      tally.answered[VG_OP_GET][VG_STATUS_NOT_FOUND], tally.answered[VG_OP_HANDLE_GET][VG_STATUS_OK],
-		      tally.answered[VG_OP_HANDLE_GET][VG_STATUS_GONE], tally.answered[VG_OP_PING][VG_STATUS_OK]);
+	print_message(
+		"# %u packets: %d passed, %d steered; GET: %d ok, %d not found; HANDLE_GET: %d ok, %d gone; PING: %d\n",
+		packets, tally.passed, tally.steered, tally.answered[VG_OP_GET][VG_STATUS_OK],
+		tally.answered[VG_OP_GET][VG_STATUS_NOT_FOUND], tally.answered[VG_OP_HANDLE_GET][VG_STATUS_OK],
+		tally.answered[VG_OP_HANDLE_GET][VG_STATUS_GONE], tally.answered[VG_OP_PING][VG_STATUS_OK]);
 	assert_true(tally.answered[VG_OP_GET][VG_STATUS_OK] > 100);
 	assert_true(tally.answered[VG_OP_GET][VG_STATUS_NOT_FOUND] > 100);
 	assert_true(tally.answered[VG_OP_HANDLE_GET][VG_STATUS_OK] > 100);

@@ -43,7 +43,8 @@ static void egress_open(struct egress *egress)
 	assert_int_equal(tc_egress__load(egress->skeleton), 0);
 	egress->config = map_open(egress->skeleton->maps.vg_config, sizeof(struct vg_config));
 	egress->local = map_open(egress->skeleton->maps.vg_local, sizeof(struct vg_local));
-	*egress->config = (struct vg_config){ .node = SELF, .port_mem = VG_HTOBE16(PORT), .ports_other = { VG_HTOBE16(60000) } };
+	*egress->config =
+		(struct vg_config){ .node = SELF, .port_mem = VG_HTOBE16(PORT), .ports_other = { VG_HTOBE16(60000) } };
 	*egress->local = (struct vg_local){ .lease_until_ns = CLOCK_NS + 1, .in_flight = 9, .service_ns = 8,
 					    .run_queue_delay_ns = 7, .memory_free_permille = 6 };
 }

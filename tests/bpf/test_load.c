@@ -195,10 +195,12 @@ static int pin_all(const char *folder)
 	if (shell("test -e '%1$s/%2$s/maps/vg_arena'", folder, "xdp_ingress"))
 		return 3;
 	/* Values by name, and as many of them as there are. */
-	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_config' | grep budget_per_ms >/dev/null", folder, "xdp_ingress"))
-		return 4;
-	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_partition' | grep -c '\"node\"' | grep -x 16384 >/dev/null", folder,
+	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_config' | grep budget_per_ms >/dev/null", folder,
 		  "xdp_ingress"))
+		return 4;
+	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_partition' | grep -c '\"node\"' | grep -x 16384 "
+		  ">/dev/null",
+		  folder, "xdp_ingress"))
 		return 5;
 	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_counter' | grep packets >/dev/null", folder, "xdp_pass"))
 		return 6;
@@ -233,7 +235,8 @@ static void test_load_skipped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_load_within_the_verifier_budget), cmocka_unit_test(test_load_layouts_are_those_of_c),
+		cmocka_unit_test(test_load_within_the_verifier_budget),
+		cmocka_unit_test(test_load_layouts_are_those_of_c),
 		cmocka_unit_test(test_load_by_plain_bpftool),
 	};
 	const struct CMUnitTest skipped[] = { cmocka_unit_test(test_load_skipped) };

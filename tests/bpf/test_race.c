@@ -93,7 +93,8 @@ static void write_key(char kind, __u32 index, __u64 version, __u32 words)
 	struct vg_key key = { name, (__u32)key_name(name, kind, index), 0 };
 
 	key.hash = vg_hash64(name, key.length);
-	if (vg_store_set(fixture.store, &key, NOW_MS, value, value_make(value, key_number(kind, index), version, words), 0))
+	if (vg_store_set(fixture.store, &key, NOW_MS, value, value_make(value, key_number(kind, index), version, words),
+			 0))
 		abort();
 }
 
@@ -157,7 +158,8 @@ static void expect_request_intact(struct packet *packet, struct packet *before)
 	assert_int_equal(packet->length, before->length);
 	assert_true(packet_checksums_right(packet));
 	assert_memory_equal(packet->bytes, before->bytes, before->udp + 6);
-	assert_memory_equal(packet->bytes + before->header, before->bytes + before->header, request_end - before->header);
+	assert_memory_equal(packet->bytes + before->header, before->bytes + before->header,
+			    request_end - before->header);
 }
 
 /* Also after a failure, or it would write to memory that is gone. */
@@ -257,7 +259,8 @@ static void test_race_no_torn_read(void **state)
 		}
 	}
 	writer_stop();
-	print_message("# %llu writes; keys: %llu hits, %llu not there, %llu passed; handles: %llu hits, %llu gone, %llu passed\n",
+	print_message("# %llu writes; keys: %llu hits, %llu not there, %llu passed; handles: %llu hits, %llu gone, "
+		      "%llu passed\n",
 		      writes, keys.hits, keys.missing, keys.busy, spans.hits, spans.gone, spans.busy);
 	assert_true(keys.hits > 10000 && spans.hits > 1000 && keys.missing > 100);
 	assert_true(writes > 10000);

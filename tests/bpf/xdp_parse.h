@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* From an Ethernet frame to a VIRGO header: every way to be none of ours. A part of test_xdp.c, included by it alone. */
+/*
+ * From an Ethernet frame to a VIRGO header: every way to be none of ours. A part of test_xdp.c, included by it alone.
+ * 
+ */
 
 static void patch(struct packet *packet, const struct request *request, __u32 at, int bytes, __u64 value, bool repair)
 {
@@ -45,11 +48,15 @@ static void test_xdp_link_and_network(void **state)
 	expect(&packet, XDP_PASS, VG_REASON_IP_CHECKSUM);
 }
 
-/* A host that routes must not answer for those behind it; a daemon that listens on all addresses has none in the table. */
+/*
+ * A host that routes must not answer for those behind it; a daemon that listens on all addresses has none in the
+ * table.
+ */
 static void test_xdp_only_for_its_own_address(void **state)
 {
 	const struct request v4 = { .opcode = VG_OP_PING }, v6 = { .opcode = VG_OP_PING, .version = 6 };
-	struct vg_node *self = &fixture.nodes[SELF], own = { .flags = VG_NODE_HAS_V4, .address4 = VG_HTOBE32(0x0a000001) };
+	struct vg_node *self = &fixture.nodes[SELF],
+		       own = { .flags = VG_NODE_HAS_V4, .address4 = VG_HTOBE32(0x0a000001) };
 	struct packet packet;
 
 	*self = own;
@@ -128,12 +135,20 @@ static void test_xdp_header_fields(void **state)
 		__u32 at, value;
 		enum vg_reason reason;
 	} hostile[] = {
-		{ 0, 0, VG_REASON_BAD_MAGIC }, { 1, 0, VG_REASON_BAD_MAGIC },
-		{ 2, 2, VG_REASON_BAD_VERSION }, { 2, 0, VG_REASON_BAD_VERSION },
-		{ 3, 0, VG_REASON_BAD_HEADER }, { 3, VG_OP_MAX, VG_REASON_BAD_HEADER }, { 3, 255, VG_REASON_BAD_HEADER },
-		{ 4, 0x80, VG_REASON_BAD_HEADER }, { 5, 0x80, VG_REASON_BAD_HEADER },
-		{ 7, 1, VG_REASON_BAD_HEADER }, { 7, 255, VG_REASON_BAD_HEADER },
-		{ 40, 1, VG_REASON_BAD_HEADER }, { 44, 0xff, VG_REASON_BAD_HEADER }, { 70, 1, VG_REASON_BAD_HEADER },
+		{ 0, 0, VG_REASON_BAD_MAGIC },
+		{ 1, 0, VG_REASON_BAD_MAGIC },
+		{ 2, 2, VG_REASON_BAD_VERSION },
+		{ 2, 0, VG_REASON_BAD_VERSION },
+		{ 3, 0, VG_REASON_BAD_HEADER },
+		{ 3, VG_OP_MAX, VG_REASON_BAD_HEADER },
+		{ 3, 255, VG_REASON_BAD_HEADER },
+		{ 4, 0x80, VG_REASON_BAD_HEADER },
+		{ 5, 0x80, VG_REASON_BAD_HEADER },
+		{ 7, 1, VG_REASON_BAD_HEADER },
+		{ 7, 255, VG_REASON_BAD_HEADER },
+		{ 40, 1, VG_REASON_BAD_HEADER },
+		{ 44, 0xff, VG_REASON_BAD_HEADER },
+		{ 70, 1, VG_REASON_BAD_HEADER },
 		{ 5, VG_FLAG_REPLY, VG_REASON_IS_REPLY },
 	};
 	struct packet packet;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * RESP sessions under arbitrary bytes: the parser and every command behind it, in a cluster of two. The first byte says in how
- * large pieces the rest arrives, the second whether the session has given the password and how much memory there is.
- * A wrong read is the sanitizer's to find; here it is checked that the server neither loses memory nor forgets an answer.
+ * RESP sessions under arbitrary bytes: the parser and every command behind it, in a cluster of two. The first byte says
+ * in how large pieces the rest arrives, the second whether the session has given the password and how much memory there
+ * is. A wrong read is the sanitizer's to find; here it is checked that the server neither loses memory nor forgets an
+ * answer.
  */
 #include <stdint.h>
 

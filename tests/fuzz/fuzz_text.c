@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * The text grammar: any bytes as a session on a cluster of two, whole or in pieces, with and without a password. Looked
- * for: crashes and what sanitizers find, memory that outlives its request, sessions that hang, a difference between what
- * came whole and what came in pieces.
+ * for: crashes and what sanitizers find, memory that outlives its request, sessions that hang, a difference between
+ * what came whole and what came in pieces.
  *
  * First byte: bit 0 a password is set, bit 1 the other node is down. A token the input has no way to know is put in for
  * every '@'.

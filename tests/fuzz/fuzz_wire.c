@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * VIRGO binary: any bytes as a stream and as a datagram, on a cluster of two with real stores and real frames between
- * them. Looked for: crashes and what sanitizers find, answers longer than an unproven question, memory that outlives its
- * request, sessions that hang.
+ * them. Looked for: crashes and what sanitizers find, answers longer than an unproven question, memory that outlives
+ * its request, sessions that hang.
  *
  * The first byte chooses what happens to the rest: see MODE_*. With MODE_REPAIR, hashes, partitions and tags are made
  * right first, so that hostile bytes get past the checks they could not pass by chance.
@@ -77,7 +77,9 @@ static void as_datagram(struct fake_node *node, const __u8 *data, size_t length,
 {
 	__u64 aligned[2048 / 8];
 	struct vg_wire_header header;
-	struct vg_datagram datagram = { .header = (const struct vg_wire_header *)aligned, .length = length, .proven = proven };
+	struct vg_datagram datagram = { .header = (const struct vg_wire_header *)aligned,
+					.length = length,
+					.proven = proven };
 
 	if (length < sizeof(header) || length > sizeof(aligned))
 		return;

@@ -82,12 +82,17 @@ static void *map_open(const char *maps, const char *name, __u64 address, size_t 
 
 static int lease(const char *maps, int seconds)
 {
-	struct vg_arena_header *arena = map_open(maps, VG_MAP_NAME(VG_MAP_ARENA), VG_ARENA_ADDRESS, VG_ARENA_PAGES * 4096UL);
+	struct vg_arena_header *arena =
+		map_open(maps, VG_MAP_NAME(VG_MAP_ARENA), VG_ARENA_ADDRESS, VG_ARENA_PAGES * 4096UL);
 	struct vg_config *config = map_open(maps, VG_MAP_NAME(VG_MAP_CONFIG), 0, 4096);
 	struct vg_local *local = map_open(maps, VG_MAP_NAME(VG_MAP_LOCAL), 0, 4096);
 
-	*arena = (struct vg_arena_header){.magic = VG_ARENA_MAGIC, .layout_version = VG_LAYOUT_VERSION, .size_pages = 1};
-	*config = (struct vg_config){.nodes = 1, .epoch = 1, .budget_per_ms = 1000000, .port_mem = VG_HTOBE16(VG_PORT_MEM)};
+	*arena = (struct vg_arena_header){ .magic = VG_ARENA_MAGIC,
+					   .layout_version = VG_LAYOUT_VERSION,
+					   .size_pages = 1 };
+	*config = (struct vg_config){
+		.nodes = 1, .epoch = 1, .budget_per_ms = 1000000, .port_mem = VG_HTOBE16(VG_PORT_MEM)
+	};
 	local->lease_until_ns = monotonic_ns() + (__u64)seconds * 1000000000;
 	return 0;
 }

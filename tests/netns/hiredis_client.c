@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* hiredis against a node: single commands, a pipeline, binary keys and values. hiredis_client ADDRESS PORT [PASSWORD] */
+/*
+ * hiredis against a node: single commands, a pipeline, binary keys and values. hiredis_client ADDRESS PORT [PASSWORD]
+ * 
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +61,8 @@ static void pipeline(redisContext *context)
 	for (int i = 0; i < PIPELINE; i++) {
 		redisReply *reply = take(context);
 
-		expect(reply->type == REDIS_REPLY_STRING && strtol(reply->str, NULL, 10) == (long)i * i, "a pipelined GET");
+		expect(reply->type == REDIS_REPLY_STRING && strtol(reply->str, NULL, 10) == (long)i * i,
+		       "a pipelined GET");
 		freeReplyObject(reply);
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What the hostile clients share: messages made by hand, so that every field can be wrong, and one honest connection
- * that asks the node how it is. Each program is one file; a result is a line "ok NAME" or "bad NAME: why" for the script.
+ * that asks the node how it is. Each program is one file; a result is a line "ok NAME" or "bad NAME: why" for the
+ * script.
  */
 #ifndef VG_TESTS_HOSTILE_H
 #define VG_TESTS_HOSTILE_H
@@ -222,7 +223,10 @@ static UNUSED bool refused_more(const char *counter, __u64 before)
 	return false;
 }
 
-/* ADDRESS and KEY ("-": none) of the command line. Keys of the lower half of the partitions are node 0's, of however few. */
+/*
+ * ADDRESS and KEY ("-": none) of the command line. Keys of the lower half of the partitions are node 0's, of however
+ * few.
+ */
 static void target_init(const char *address, const char *key)
 {
 	struct message message;

@@ -4,8 +4,8 @@
  *
  *   hostile_raw ADDRESS KEY|- INTERFACE SOURCE NODE_MAC
  *
- * Each frame carries an honest question for the known key, with something wrong around it. What the node does with most of
- * them is its kernel's business; it must live, count (the script looks), serve, and answer nobody at greater length.
+ * Each frame carries an honest question for the known key, with something wrong around it. What the node does with most
+ * of them is its kernel's business; it must live, count (the script looks), serve, and answer nobody at greater length.
  */
 #include "hostile.h"
 
@@ -136,7 +136,10 @@ static void judge(const char *name)
 		result(honest_is_served(), name, "the honest client was not served");
 }
 
-/* ---- what is wrong ------------------------------------------------------------------------------------------------- */
+/*
+ * ---- what is wrong
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void honest_frame(void)
 {
@@ -178,8 +181,8 @@ static void link_layer(void)
 static void ip_layer(void)
 {
 	static const __u16 offsets[] = { 0x2000, 0x0001, 0x2001, 0x1fff, 0x3fff, 0x8000 };
-	static const char *const sources[] = { "0.0.0.0", "127.0.0.1", "255.255.255.255", "224.0.0.1", "10.77.0.10", "10.77.0.11",
-					       "10.77.0.255", "192.0.2.1" };
+	static const char *const sources[] = { "0.0.0.0",    "127.0.0.1",  "255.255.255.255", "224.0.0.1",
+					       "10.77.0.10", "10.77.0.11", "10.77.0.255",     "192.0.2.1" };
 	struct frame frame;
 
 	frame_make(&frame, 0, 0);
@@ -277,14 +280,17 @@ static void init(char **argv)
 	struct ifreq request = { 0 };
 
 	source = inet_addr(argv[4]);
-	need(sscanf(argv[5], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &node_mac[0], &node_mac[1], &node_mac[2], &node_mac[3], &node_mac[4],
-		    &node_mac[5]) == 6, "a link address");
+	need(sscanf(argv[5], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &node_mac[0], &node_mac[1], &node_mac[2], &node_mac[3],
+		    &node_mac[4], &node_mac[5]) == 6,
+	     "a link address");
 	raw = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
 	need(raw >= 0, "AF_PACKET");
 	strncpy(request.ifr_name, argv[3], IFNAMSIZ - 1);
 	need(!ioctl(raw, SIOCGIFHWADDR, &request), "the interface's address");
 	memcpy(own_mac, request.ifr_hwaddr.sa_data, 6);
-	link_address = (struct sockaddr_ll){ .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(argv[3]), .sll_halen = 6 };
+	link_address = (struct sockaddr_ll){ .sll_family = AF_PACKET,
+					     .sll_ifindex = (int)if_nametoindex(argv[3]),
+					     .sll_halen = 6 };
 	heard = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	need(heard >= 0 && !bind(heard, (struct sockaddr *)&here, sizeof(here)), "bind");
 }

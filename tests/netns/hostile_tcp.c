@@ -34,7 +34,10 @@ static long daemon_kib(void)
 	return kib;
 }
 
-/* ---- one thing said, one answer ------------------------------------------------------------------------------------ */
+/*
+ * ---- one thing said, one answer
+ * ------------------------------------------------------------------------------------
+ */
 
 /* A `*` at the end of the wanted answer: how it goes on does not matter. */
 static const struct exchange {
@@ -42,21 +45,27 @@ static const struct exchange {
 	bool ends;
 	const char *counter;
 } open_exchanges[] = {
-	{ "an array whose length is a word", "*abc\r\n", "-ERR Protocol error: invalid multibulk length\r\n", true, "MALFORMED" },
-	{ "an array of 2^31", "*2147483648\r\n", "-ERR Protocol error: invalid multibulk length\r\n", true, "MALFORMED" },
-	{ "an element that is no bulk", "*1\r\n+PING\r\n", "-ERR Protocol error: expected '$', got '+'\r\n", true, "MALFORMED" },
+	{ "an array whose length is a word", "*abc\r\n", "-ERR Protocol error: invalid multibulk length\r\n", true,
+	  "MALFORMED" },
+	{ "an array of 2^31", "*2147483648\r\n", "-ERR Protocol error: invalid multibulk length\r\n", true,
+	  "MALFORMED" },
+	{ "an element that is no bulk", "*1\r\n+PING\r\n", "-ERR Protocol error: expected '$', got '+'\r\n", true,
+	  "MALFORMED" },
 	{ "a bulk of -1", "*1\r\n$-1\r\n", "-ERR Protocol error: invalid bulk length\r\n", true, "MALFORMED" },
 	{ "a bulk of a word", "*1\r\n$abc\r\n", "-ERR Protocol error: invalid bulk length\r\n", true, "MALFORMED" },
-	{ "a bulk over 512 MiB", "*1\r\n$536870913\r\n", "-ERR Protocol error: invalid bulk length\r\n", true, "MALFORMED" },
-	{ "quotes without an end", "set \"k v\r\n", "-ERR Protocol error: unbalanced quotes in request\r\n", true, "MALFORMED" },
-	{ "answers before the error arrive", "PING\r\n*1\r\n:1\r\n", "+PONG\r\n-ERR Protocol error: expected '$', got ':'\r\n",
-	  true, "MALFORMED" },
+	{ "a bulk over 512 MiB", "*1\r\n$536870913\r\n", "-ERR Protocol error: invalid bulk length\r\n", true,
+	  "MALFORMED" },
+	{ "quotes without an end", "set \"k v\r\n", "-ERR Protocol error: unbalanced quotes in request\r\n", true,
+	  "MALFORMED" },
+	{ "answers before the error arrive", "PING\r\n*1\r\n:1\r\n",
+	  "+PONG\r\n-ERR Protocol error: expected '$', got ':'\r\n", true, "MALFORMED" },
 	{ "an empty array, and on", "*0\r\nPING\r\n", "+PONG\r\n", false, NULL },
 	{ "an unknown command", "*2\r\n$7\r\nnothing\r\n$1\r\nx\r\n",
 	  "-ERR unknown command 'nothing', with args beginning with: 'x' \r\n", false, "UNKNOWN_COMMAND" },
-	{ "an unknown command with line ends in it", "*1\r\n$4\r\na\r\nb\r\n", "-ERR unknown command 'a  b', with args beginning with: \r\n",
-	  false, "UNKNOWN_COMMAND" },
-	{ "too few arguments", "*1\r\n$3\r\nGET\r\n", "-ERR wrong number of arguments for 'get' command\r\n", false, NULL },
+	{ "an unknown command with line ends in it", "*1\r\n$4\r\na\r\nb\r\n",
+	  "-ERR unknown command 'a  b', with args beginning with: \r\n", false, "UNKNOWN_COMMAND" },
+	{ "too few arguments", "*1\r\n$3\r\nGET\r\n", "-ERR wrong number of arguments for 'get' command\r\n", false,
+	  NULL },
 	{ "text without its end", "virgo_cloud_malloc 12\r\n", "virgo_error(*", false, NULL },
 	{ "text of an unknown request", "virgo_nonsense(1,2)\r\n", "virgo_error(unknown_command,*", false, NULL },
 	{ "text with a token that never was", "virgo_cloud_get(ffffffffffffffff)\r\n", "virgo_error(*", false, NULL },
@@ -65,15 +74,18 @@ static const struct exchange {
 static const struct exchange keyed_exchanges[] = {
 	{ "a command before the password", "GET k\r\n", "-NOAUTH Authentication required.\r\n", false, "UNAUTHORIZED" },
 	{ "a wrong password", "AUTH wrong\r\n", "-WRONGPASS *", false, "UNAUTHORIZED" },
-	{ "an array too long for strangers", "*11\r\n", "-ERR Protocol error: unauthenticated multibulk length\r\n", true, "MALFORMED" },
-	{ "a bulk too long for strangers", "*1\r\n$16385\r\n", "-ERR Protocol error: unauthenticated bulk length\r\n", true,
-	  "MALFORMED" },
-	{ "text before the password", "virgo_cloud_malloc(8)\r\n", "virgo_error(unauthorized,*", false, "UNAUTHORIZED" },
+	{ "an array too long for strangers", "*11\r\n", "-ERR Protocol error: unauthenticated multibulk length\r\n",
+	  true, "MALFORMED" },
+	{ "a bulk too long for strangers", "*1\r\n$16385\r\n", "-ERR Protocol error: unauthenticated bulk length\r\n",
+	  true, "MALFORMED" },
+	{ "text before the password", "virgo_cloud_malloc(8)\r\n", "virgo_error(unauthorized,*", false,
+	  "UNAUTHORIZED" },
 };
 
 static const struct exchange any_exchanges[] = {
 	{ "HTTP", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n*", true, "HTTP" },
-	{ "an HTTP upload", "POST / HTTP/1.0\r\nContent-Length: 1000000000\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n*", true, "HTTP" },
+	{ "an HTTP upload", "POST / HTTP/1.0\r\nContent-Length: 1000000000\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n*",
+	  true, "HTTP" },
 	{ "memcached", "gets k\r\n", "SERVER_ERROR *", true, NULL },
 };
 
@@ -118,9 +130,12 @@ static void exchanges(const struct exchange *exchange, size_t count)
 static void endless_lines(void)
 {
 	static const struct exchange kinds[] = {
-		{ "an inline command without end", "A", "-ERR Protocol error: too big inline request\r\n", true, "MALFORMED" },
-		{ "an array's length without end", "*1", "-ERR Protocol error: too big mbulk count string\r\n", true, "MALFORMED" },
-		{ "a bulk's length without end", "*1\r\n$1", "-ERR Protocol error: too big bulk count string\r\n", true, "MALFORMED" },
+		{ "an inline command without end", "A", "-ERR Protocol error: too big inline request\r\n", true,
+		  "MALFORMED" },
+		{ "an array's length without end", "*1", "-ERR Protocol error: too big mbulk count string\r\n", true,
+		  "MALFORMED" },
+		{ "a bulk's length without end", "*1\r\n$1", "-ERR Protocol error: too big bulk count string\r\n", true,
+		  "MALFORMED" },
 		{ "a text request without end", "virgo_set(k,", "virgo_error(too_long,*", true, NULL },
 	};
 	static char line[INLINE_TOO_LONG];
@@ -132,7 +147,10 @@ static void endless_lines(void)
 	}
 }
 
-/* ---- binary -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- binary
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static const struct {
 	const char *name;
@@ -258,7 +276,10 @@ static void drip(void)
 	close(fd);
 }
 
-/* ---- mixtures ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- mixtures
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void mixtures(void)
 {
@@ -282,7 +303,10 @@ static void mixtures(void)
 	result(honest_is_served(), "and the honest client is served", "it was not");
 }
 
-/* ---- too much ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- too much
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 /* Announced and never sent: memory is taken for what has come. */
 static void announcements(void)

@@ -4,8 +4,8 @@
  *
  *   hostile_udp ADDRESS KEY|- xdp|sockets
  *
- * Every hostile datagram is followed by an honest one from the same socket that only the daemon answers, so that what has
- * come before the honest answer is all there was. Every answer is measured against what was sent.
+ * Every hostile datagram is followed by an honest one from the same socket that only the daemon answers, so that what
+ * has come before the honest answer is all there was. Every answer is measured against what was sent.
  */
 #include "hostile.h"
 
@@ -91,7 +91,10 @@ static void judge(const char *name, const struct message *message, int wanted, c
 		result(true, name, " ");
 }
 
-/* ---- one field at a time ------------------------------------------------------------------------------------------- */
+/*
+ * ---- one field at a time
+ * -------------------------------------------------------------------------------------------
+ */
 
 /* A GET of the known key, with room for its value, and then: */
 static const struct {
@@ -217,7 +220,10 @@ static void answers(void)
 	result(silent, "answers sent to the node are never answered", "one was");
 }
 
-/* ---- who asks ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- who asks
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void tags(void)
 {

@@ -25,41 +25,72 @@ static unsigned int draw(unsigned int below)
 	return (unsigned int)(state >> 33) % below;
 }
 
-/* ---- random commands ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- random commands
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct word {
 	const char *data;
 	size_t length;
 };
-#define WORD(text) { text, sizeof(text) - 1 }
+#define WORD(text)                                                                                                     \
+	{                                                                                                              \
+		text, sizeof(text) - 1                                                                                 \
+	}
 #define PICK(list) (list)[draw(sizeof(list) / sizeof((list)[0]))]
 
 static char long_text[9000];
-static const struct word keys[] = { WORD("a"), WORD("b"), WORD("c"), WORD("k1"), WORD("k2"), WORD("{t}x"), WORD("{t}y"),
-				    WORD(""), WORD("k\0z"), WORD("a longer key with blanks") };
-static const struct word numbers[] = { WORD("0"), WORD("1"), WORD("-1"), WORD("5"), WORD("17"), WORD("-100"), WORD("010"),
-				       WORD("9223372036854775807"), WORD("-9223372036854775808"), WORD("abc"), WORD(""),
-				       WORD("9223372036854775808"), WORD("1.5"), WORD(" 1"), WORD("+1"), WORD("-0") };
-/* No short deadline: the two clocks are not one. Nor one so far away that the store, which has 48 bits for it (the year 10889), brings it nearer. */
-static const struct word times[] = { WORD("100000"), WORD("9999999999"), WORD("99999999999"), WORD("0"), WORD("-1"),
-				     WORD("abc"), WORD(""), WORD("9223372036854775808") };
-static const struct word values[] = { WORD("hello"), WORD("\0\1\377"), WORD("3.0e3"), WORD("inf"), WORD("nan"), WORD("1e400"),
-				      WORD("0x10"), WORD("\r\n"), { long_text, 45 }, { long_text, 500 }, { long_text, 5000 } };
-static const struct word options[] = { WORD("ex"), WORD("px"), WORD("EXAT"), WORD("pxat"), WORD("nx"), WORD("XX"), WORD("gt"),
-				       WORD("lt"), WORD("keepttl"), WORD("GET"), WORD("persist"), WORD("replace"),
-				       WORD("bogus") };
+static const struct word keys[] = {
+	WORD("a"),    WORD("b"),    WORD("c"), WORD("k1"),   WORD("k2"),
+	WORD("{t}x"), WORD("{t}y"), WORD(""),  WORD("k\0z"), WORD("a longer key with blanks")
+};
+static const struct word numbers[] = { WORD("0"),
+				       WORD("1"),
+				       WORD("-1"),
+				       WORD("5"),
+				       WORD("17"),
+				       WORD("-100"),
+				       WORD("010"),
+				       WORD("9223372036854775807"),
+				       WORD("-9223372036854775808"),
+				       WORD("abc"),
+				       WORD(""),
+				       WORD("9223372036854775808"),
+				       WORD("1.5"),
+				       WORD(" 1"),
+				       WORD("+1"),
+				       WORD("-0") };
+/*
+ * No short deadline: the two clocks are not one. Nor one so far away that the store, which has 48 bits for it (the
+ * year 10889), brings it nearer.
+ */
+static const struct word times[] = {
+	WORD("100000"), WORD("9999999999"), WORD("99999999999"),	WORD("0"), WORD("-1"),
+	WORD("abc"),	WORD(""),	    WORD("9223372036854775808")
+};
+static const struct word values[] = { WORD("hello"),	 WORD("\0\1\377"),   WORD("3.0e3"),	 WORD("inf"),
+				      WORD("nan"),	 WORD("1e400"),	     WORD("0x10"),	 WORD("\r\n"),
+				      { long_text, 45 }, { long_text, 500 }, { long_text, 5000 } };
+static const struct word options[] = { WORD("ex"),	WORD("px"),	 WORD("EXAT"), WORD("pxat"),	WORD("nx"),
+				       WORD("XX"),	WORD("gt"),	 WORD("lt"),   WORD("keepttl"), WORD("GET"),
+				       WORD("persist"), WORD("replace"), WORD("bogus") };
 
 /*
- * What a command takes, a letter each: k key, n number, t time, v value, o up to three options with times, m up to five keys,
- * p up to three pairs; a space ends the name.
+ * What a command takes, a letter each: k key, n number, t time, v value, o up to three options with times, m up to five
+ * keys, p up to three pairs; a space ends the name.
  */
 static const char *const commands[] = {
-	"get k", "get k", "set kv", "set kv", "set kvo", "getset kv", "getdel k", "getex ko", "setnx kv", "setex ktv", "psetex ktv",
-	"mget m", "mset p", "msetnx p", "del m", "unlink m", "exists m", "touch m", "incr k", "decr k", "incrby kn", "decrby kn",
-	"incrbyfloat kn", "incrbyfloat kv", "append kv", "strlen k", "getrange knn", "substr knn", "setrange knv", "type k",
-	"expire kto", "pexpire kto", "expireat kto", "pexpireat kto", "persist k", "expiretime k", "rename kk", "renamenx kk",
-	"copy kko", "echo v", "ping", "ping v", "get", "get kk", "nosuch vvk", "object k", "select n", "command v", "hello n",
-	"scan", "dbsize k", "client v", "config v", "GeT k", "SETNX k", "pttl kk", "ttl", "memory v", "time v", "auth vvv",
+	"get k",      "get k",	     "set kv",	     "set kv",	      "set kvo",	"getset kv",
+	"getdel k",   "getex ko",    "setnx kv",     "setex ktv",     "psetex ktv",	"mget m",
+	"mset p",     "msetnx p",    "del m",	     "unlink m",      "exists m",	"touch m",
+	"incr k",     "decr k",	     "incrby kn",    "decrby kn",     "incrbyfloat kn", "incrbyfloat kv",
+	"append kv",  "strlen k",    "getrange knn", "substr knn",    "setrange knv",	"type k",
+	"expire kto", "pexpire kto", "expireat kto", "pexpireat kto", "persist k",	"expiretime k",
+	"rename kk",  "renamenx kk", "copy kko",     "echo v",	      "ping",		"ping v",
+	"get",	      "get kk",	     "nosuch vvk",   "object k",      "select n",	"command v",
+	"hello n",    "scan",	     "dbsize k",     "client v",      "config v",	"GeT k",
+	"SETNX k",    "pttl kk",     "ttl",	     "memory v",      "time v",		"auth vvv",
 };
 
 struct batch {
@@ -136,16 +167,21 @@ static void put_command(struct batch *batch, const struct command *command)
 	}
 }
 
-/* ---- servers ----------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- servers
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static int open_server(const char *port)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((unsigned short)strtoul(port, NULL, 10)),
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = htons((unsigned short)strtoul(port, NULL, 10)),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
 	/* Pieces are pieces: none waits for the acknowledgement of the one before it. */
-	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) || connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address))) {
 		perror(port);
 		exit(2);
 	}
@@ -167,12 +203,14 @@ static void exchange(int fd, const struct batch *request, struct batch *answer)
 		}
 		if (events.revents & POLLOUT) {
 			size_t piece = request->length - sent;
-			ssize_t count = send(fd, request->bytes + sent, piece > 1 ? 1 + draw((unsigned int)piece) : 1, MSG_NOSIGNAL);
+			ssize_t count = send(fd, request->bytes + sent, piece > 1 ? 1 + draw((unsigned int)piece) : 1,
+					     MSG_NOSIGNAL);
 
 			sent += count > 0 ? (size_t)count : 0;
 		}
 		if (events.revents & (POLLIN | POLLHUP)) {
-			ssize_t count = recv(fd, answer->bytes + answer->length, sizeof(answer->bytes) - answer->length, 0);
+			ssize_t count =
+				recv(fd, answer->bytes + answer->length, sizeof(answer->bytes) - answer->length, 0);
 
 			if (count <= 0)
 				return;
@@ -198,7 +236,10 @@ static void print_bytes(const char *title, const char *bytes, size_t length)
 	putchar('\n');
 }
 
-/* The answer in which the two differ, and the command it belongs to: answers before it are counted by their first line. */
+/*
+ * The answer in which the two differ, and the command it belongs to: answers before it are counted by their first
+ * line.
+ */
 static void report(const struct batch *request, const struct batch *wanted, const struct batch *got)
 {
 	size_t at = 0, from;
@@ -214,7 +255,8 @@ static void report(const struct batch *request, const struct batch *wanted, cons
 int main(int argc, char **argv)
 {
 	static const struct command marker = { { WORD("echo"), WORD("end-of-batch!") }, 2 };
-	static const struct command versions[2] = { { { WORD("hello"), WORD("2") }, 2 }, { { WORD("hello"), WORD("3") }, 2 } };
+	static const struct command versions[2] = { { { WORD("hello"), WORD("2") }, 2 },
+						    { { WORD("hello"), WORD("3") }, 2 } };
 	static struct batch request, wanted, got;
 	int redis, virgo;
 	unsigned long batches;
@@ -229,7 +271,10 @@ int main(int argc, char **argv)
 	for (unsigned long i = 0; i < batches; i++) {
 		int count = 1 + (int)draw(BATCH_MAX);
 
-		/* The version changes now and then; the answer to HELLO itself has the connection's number, and is not compared. */
+		/*
+		 * The version changes now and then; the answer to HELLO itself has the connection's number, and is
+		 * not compared.
+		 */
 		if (i % 16 == 0) {
 			request.length = 0;
 			put_command(&request, &versions[draw(2)]);

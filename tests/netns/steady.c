@@ -4,9 +4,10 @@
  *
  *   steady ADDRESS KEY|-       until SIGTERM
  *
- * Each key has one writer and versions that grow. What a GET finds must be whole, the key's own, not older than the last
- * version that was acknowledged before the GET was sent, and not newer than the last one sent: across kills and restarts,
- * because the arena outlives the daemon. Requests go over UDP, are sent once and forgotten when nothing comes.
+ * Each key has one writer and versions that grow. What a GET finds must be whole, the key's own, not older than the
+ * last version that was acknowledged before the GET was sent, and not newer than the last one sent: across kills and
+ * restarts, because the arena outlives the daemon. Requests go over UDP, are sent once and forgotten when nothing
+ * comes.
  */
 #include "hostile.h"
 

@@ -71,7 +71,10 @@ static void say_seed(int signal_number)
 		}                       \
 	} while (0)
 
-/* ---- the server ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the server
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 struct server {
 	struct vg_io *io;
@@ -363,7 +366,10 @@ static void server_end(struct server *server, __u32 chunks)
 	vg_sim_end();
 }
 
-/* ---- clients ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- clients
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 enum farewell {
 	FAREWELL_HALF_CLOSE, /* stops sending, reads all answers and then the end */
@@ -511,7 +517,10 @@ static void client_turn(struct client *client, const struct server *server)
 		client_end(client);
 }
 
-/* ---- runs ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- runs
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static struct vg_sim_faults random_faults(bool breaks)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The memory service without a node around it: what svc.h promises, made small. Up to MEM_NODES nodes in one process, a link
- * between them that keeps the order of answers and delivers when the test says so, timers that the test fires, and sessions
- * whose input and output are memory. Used by the tests of RESP and by its fuzzer.
+ * The memory service without a node around it: what svc.h promises, made small. Up to MEM_NODES nodes in one process, a
+ * link between them that keeps the order of answers and delivers when the test says so, timers that the test fires, and
+ * sessions whose input and output are memory. Used by the tests of RESP and by its fuzzer.
  */
 #ifndef VG_TESTS_MEM_FIXTURE_H
 #define VG_TESTS_MEM_FIXTURE_H
@@ -80,7 +80,10 @@ struct mem_session {
 	bool closed;
 };
 
-/* ---- what svc.h promises --------------------------------------------------------------------------------------------- */
+/*
+ * ---- what svc.h promises
+ * ---------------------------------------------------------------------------------------------
+ */
 
 __u16 vg_cluster_self(const struct vg_cluster *cluster)
 {
@@ -223,7 +226,10 @@ int vg_io_sendto(struct vg_io *io, int fd, const void *data, size_t bytes, const
 	return -EBUSY;
 }
 
-/* ---- the world ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the world
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static inline void *mem_alloc(void *context, size_t bytes)
 {
@@ -348,7 +354,10 @@ static inline void mem_world_stop(void)
 	assert(mem_world.outstanding == 0);
 }
 
-/* ---- sessions ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- sessions
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static inline void mem_open(struct mem_session *session, __u16 node)
 {

@@ -300,7 +300,10 @@ static void test_conn_error_closes_after_the_last_words(void **state)
 	assert_int_equal(fixture->calls, 1);
 }
 
-/* Over TCP, where a close on unread bytes is a reset: a client that goes on sending reads what was wrong all the same. */
+/*
+ * Over TCP, where a close on unread bytes is a reset: a client that goes on sending reads what was wrong all the
+ * same.
+ */
 static void test_conn_last_words_reach_a_client_that_is_still_sending(void **state)
 {
 	static __u8 data[1 << 20];
@@ -433,7 +436,10 @@ static void test_conn_churn_exhausts_nothing(void **state)
 	assert_int_equal(vg_io_stats(fixture->io)->stale, 0);
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- addresses
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void check_address(const char *text, const char *expected)
 {

@@ -39,7 +39,10 @@ static void test_datagram_serves(void **state)
 	assert_int_equal(status(node, message(VG_OP_GET, "k", NULL, 0)), VG_STATUS_NOT_FOUND);
 }
 
-/* An answer is at most as long as what was sent; only who has proved itself gets more, and never more than a frame holds. */
+/*
+ * An answer is at most as long as what was sent; only who has proved itself gets more, and never more than a frame
+ * holds.
+ */
 static void test_datagram_no_reflection(void **state)
 {
 	struct fake_node *node = *state;

@@ -116,7 +116,10 @@ static struct sockaddr_in loopback(in_port_t port)
 	return (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- streams
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct server {
 	struct vg_io *io;
@@ -378,7 +381,10 @@ static void test_ring_slots_run_out_and_come_back(void **state)
 	assert_int_equal(heard[0].last_result, 0);
 }
 
-/* ---- datagrams ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- datagrams
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void test_ring_datagrams_arrive_whole_or_marked_truncated(void **state)
 {
@@ -449,7 +455,10 @@ static void test_ring_datagrams_survive_lack_of_buffers(void **state)
 	close(client);
 }
 
-/* More at once than the completion queue holds: the kernel keeps the rest, ends the operation, and nothing is missing. */
+/*
+ * More at once than the completion queue holds: the kernel keeps the rest, ends the operation, and nothing is
+ * missing.
+ */
 static void test_ring_completion_queue_overflows_without_loss(void **state)
 {
 	enum { SOCKETS = 6, EACH = 60 };
@@ -491,7 +500,10 @@ static void test_ring_completion_queue_overflows_without_loss(void **state)
 	close(client);
 }
 
-/* ---- other threads --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- other threads
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 #define WAKES 20000
 struct wakes {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Random operations on the store and on a model that cannot be wrong (an array), compared after each: few keys and values
- * of every size, and many small ones in an arena too small for them.
+ * Random operations on the store and on a model that cannot be wrong (an array), compared after each: few keys and
+ * values of every size, and many small ones in an arena too small for them.
  */
 #include "store_fixture.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Many threads on one store: every value tells whether it is whole, every thread knows what its own keys hold, sums stay
- * what they are. Built with TSAN=1 it also says whether anything is raced for but the readers' copies.
+ * Many threads on one store: every value tells whether it is whole, every thread knows what its own keys hold, sums
+ * stay what they are. Built with TSAN=1 it also says whether anything is raced for but the readers' copies.
  */
 #include "store_threads.h"
 

@@ -11,7 +11,10 @@
 #define BODY_UNUSED_MAX VG_DATAGRAM_MAX /* operations without a body may carry padding's worth of one */
 #define BODY_COPY_MAX 4096		/* longer ones are lent to the output rather than copied */
 
-/* ---- answers ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- answers ------------------------------------------------------------------------------------------------------
+ * 
+ */
 
 /* Header, then the body, which may already lie at its place in the room that was reserved for it. */
 void vg_mem_binary_reply(struct vg_session *session, const struct vg_wire_header *request, struct vg_mem_answer *answer)
@@ -59,7 +62,10 @@ static void refuse(struct vg_session *session, const struct vg_wire_header *head
 		vg_mem_binary_reply(session, header, &answer);
 }
 
-/* ---- one frame ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- one frame
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static __u64 body_max(const struct vg_env *env, __u8 opcode)
 {
@@ -89,7 +95,8 @@ static bool admitted(struct vg_env *env, const struct vg_frame *frame, struct re
 	} else if (key ? !vg_frame_tag_right(key, &frame->header, frame->key) : !vg_mem_open(env)) {
 		ret_refusal->status = VG_STATUS_UNAUTHORIZED;
 		ret_refusal->unproven = true;
-		ret_refusal->text = key ? NULL : "a node with a password answers binary requests under a cluster key only";
+		ret_refusal->text =
+			key ? NULL : "a node with a password answers binary requests under a cluster key only";
 	} else if (frame->verdict == VG_WIRE_BAD_OPCODE) {
 		ret_refusal->status = VG_STATUS_UNSUPPORTED;
 		ret_refusal->text = "unknown operation";
@@ -158,7 +165,10 @@ static void framing_lost(struct vg_session *session, const struct vg_frame *fram
 	session->finish = true;
 }
 
-/* ---- the stream ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the stream
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /*
  * A refused frame whose body is still to come: it is let go as it arrives, and answered when it has: a client need not
@@ -272,8 +282,8 @@ ssize_t vg_mem_binary_input(struct vg_session *session, const __u8 *data, size_t
 {
 	size_t taken = 0, step = 1;
 
-	for (int frames = 0; taken < length && step && !session->paused && !session->finish && !vg_out_full(session->out);
-	     frames++) {
+	for (int frames = 0;
+	     taken < length && step && !session->paused && !session->finish && !vg_out_full(session->out); frames++) {
 		if (frames % PREFETCH_FRAMES == 0)
 			prefetch(session->env, data + taken, length - taken);
 		step = take(session, data + taken, length - taken);

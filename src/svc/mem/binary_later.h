@@ -13,6 +13,7 @@ void vg_mem_binary_later(struct vg_session *session, const struct vg_wire_header
 			 const struct vg_mem_request *request, struct vg_mem_answer *otherwise);
 
 /* Append the answer to a request; what the answer lends is released or owned by the output afterwards. */
-void vg_mem_binary_reply(struct vg_session *session, const struct vg_wire_header *request, struct vg_mem_answer *answer);
+void vg_mem_binary_reply(struct vg_session *session, const struct vg_wire_header *request,
+			 struct vg_mem_answer *answer);
 
 #endif

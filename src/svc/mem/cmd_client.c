@@ -70,7 +70,10 @@ int vg_cmd_client_setinfo(struct vg_call *call)
 	return 0;
 }
 
-/* ---- LIST, INFO ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- LIST, INFO
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* One line in the form clients parse; its length. Fields that have no meaning here are left out. */
 static size_t describe(const struct vg_session *session, __u64 now_ns, char line[512])
@@ -82,14 +85,15 @@ static size_t describe(const struct vg_session *session, __u64 now_ns, char line
 
 	if (resp_flags & VG_CLIENT_NO_EVICT)
 		snprintf(flags, sizeof(flags), "e");
-	length = snprintf(line, 512,
-			  "id=%llu addr=%s laddr=%s name=%s age=%llu idle=%llu flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1 "
-			  "cmd=%s user=default lib-name=%s lib-ver=%s resp=%d",
-			  (unsigned long long)session->id, session->peer, session->local, session->name,
-			  (unsigned long long)((now_ns - session->created_ns) / 1000000000),
-			  (unsigned long long)((now_ns > session->used_ns ? now_ns - session->used_ns : 0) / 1000000000),
-			  flags, session->last_command[0] ? session->last_command : "NULL", session->library,
-			  session->library_version, resp_flags & VG_CLIENT_RESP3 ? 3 : 2);
+	length = snprintf(
+		line, 512,
+		"id=%llu addr=%s laddr=%s name=%s age=%llu idle=%llu flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1 "
+		"cmd=%s user=default lib-name=%s lib-ver=%s resp=%d",
+		(unsigned long long)session->id, session->peer, session->local, session->name,
+		(unsigned long long)((now_ns - session->created_ns) / 1000000000),
+		(unsigned long long)((now_ns > session->used_ns ? now_ns - session->used_ns : 0) / 1000000000), flags,
+		session->last_command[0] ? session->last_command : "NULL", session->library, session->library_version,
+		resp_flags & VG_CLIENT_RESP3 ? 3 : 2);
 	return length < 512 ? (size_t)length : 511;
 }
 
@@ -192,7 +196,10 @@ int vg_cmd_client_list(struct vg_call *call)
 	return 0;
 }
 
-/* ---- KILL ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- KILL
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 #define KILL_BATCH 256
 
@@ -288,7 +295,10 @@ int vg_cmd_client_kill(struct vg_call *call)
 	return 0;
 }
 
-/* ---- switches ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- switches
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static int flip(struct vg_call *call, __u32 flag)
 {
@@ -334,18 +344,29 @@ int vg_cmd_client_reply(struct vg_call *call)
 int vg_cmd_client_help(struct vg_call *call)
 {
 	static const char *const lines[] = {
-		"GETNAME", "    The name of this connection.",
-		"ID", "    The number of this connection.",
-		"INFO", "    What is known of this connection.",
-		"KILL <ip:port>", "    Close the connection of that peer.",
+		"GETNAME",
+		"    The name of this connection.",
+		"ID",
+		"    The number of this connection.",
+		"INFO",
+		"    What is known of this connection.",
+		"KILL <ip:port>",
+		"    Close the connection of that peer.",
 		"KILL <option> <value> [<option> <value> ...]",
-		"    Close what matches: ID <id>, ADDR <ip:port>, LADDR <ip:port>, TYPE normal, USER default, SKIPME yes|no.",
-		"LIST [TYPE normal] [ID <id> ...]", "    What is known of connections, one a line.",
-		"NO-EVICT (ON|OFF)", "    Mark this connection.",
-		"NO-TOUCH (ON|OFF)", "    Accepted; reads count as uses all the same.",
-		"REPLY (ON|OFF|SKIP)", "    Whether answers are sent.",
-		"SETINFO (LIB-NAME|LIB-VER) <value>", "    Name the client library.",
-		"SETNAME <name>", "    Name this connection.",
+		"    Close what matches: ID <id>, ADDR <ip:port>, LADDR <ip:port>, TYPE normal, USER default, SKIPME "
+		"yes|no.",
+		"LIST [TYPE normal] [ID <id> ...]",
+		"    What is known of connections, one a line.",
+		"NO-EVICT (ON|OFF)",
+		"    Mark this connection.",
+		"NO-TOUCH (ON|OFF)",
+		"    Accepted; reads count as uses all the same.",
+		"REPLY (ON|OFF|SKIP)",
+		"    Whether answers are sent.",
+		"SETINFO (LIB-NAME|LIB-VER) <value>",
+		"    Name the client library.",
+		"SETNAME <name>",
+		"    Name this connection.",
 		NULL,
 	};
 

@@ -78,7 +78,8 @@ static const struct parameter parameters[] = {
 static const struct vg_resp_arg *asked_by(const struct vg_call *call, const struct parameter *parameter)
 {
 	for (int i = 2; i < call->args; i++)
-		if (vg_glob_match(call->arg[i].data, call->arg[i].length, parameter->name, strlen(parameter->name), true))
+		if (vg_glob_match(call->arg[i].data, call->arg[i].length, parameter->name, strlen(parameter->name),
+				  true))
 			return &call->arg[i];
 	return NULL;
 }
@@ -122,7 +123,8 @@ static const struct parameter *find_parameter(const struct vg_resp_arg *name)
 
 static void refuse_setting(struct vg_call *call, const struct parameter *parameter, const char *why)
 {
-	vg_resp_error(call->out, "ERR CONFIG SET failed (possibly related to argument '%s') - %s", parameter->name, why);
+	vg_resp_error(call->out, "ERR CONFIG SET failed (possibly related to argument '%s') - %s", parameter->name,
+		      why);
 }
 
 /* All or none: every pair is checked before the first is set. */
@@ -172,7 +174,10 @@ int vg_cmd_config_set(struct vg_call *call)
 	return 0;
 }
 
-/* ---- RESETSTAT ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- RESETSTAT
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vg_stats stats_base; /* what had been counted at the last reset; under the lock */

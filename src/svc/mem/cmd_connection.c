@@ -24,7 +24,10 @@ int vg_cmd_echo(struct vg_call *call)
 	return 0;
 }
 
-/* ---- AUTH ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- AUTH
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* Takes the same time wherever the two differ, so that the time tells nothing about the password. */
 static bool is_same_secret(const char *secret, const struct vg_resp_arg *given)
@@ -59,8 +62,9 @@ int vg_cmd_auth(struct vg_call *call)
 	if (call->args > 3)
 		return vg_call_syntax_error(call);
 	if (!user && !call->env->settings->password[0]) {
-		vg_resp_error(call->out, "ERR AUTH <password> called without any password configured for the default user. "
-					 "Are you sure your configuration is correct?");
+		vg_resp_error(call->out,
+			      "ERR AUTH <password> called without any password configured for the default user. "
+			      "Are you sure your configuration is correct?");
 		return 0;
 	}
 	if (!is_password(call, user, &call->arg[call->args - 1])) {
@@ -72,7 +76,10 @@ int vg_cmd_auth(struct vg_call *call)
 	return 0;
 }
 
-/* ---- HELLO --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- HELLO
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void set_name(struct vg_session *session, const struct vg_resp_arg *name)
 {
@@ -157,9 +164,10 @@ int vg_cmd_hello(struct vg_call *call)
 		session->authenticated = true;
 	if (!session->authenticated) {
 		vg_refuse(call->env, VG_REFUSAL_UNAUTHORIZED);
-		vg_resp_error(call->out, "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
-					 "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client "
-					 "and select the RESP protocol version at the same time");
+		vg_resp_error(call->out,
+			      "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+			      "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client "
+			      "and select the RESP protocol version at the same time");
 		return 0;
 	}
 	if (hello.name && !vg_client_name_is_valid(hello.name->data, hello.name->length)) {
@@ -176,7 +184,10 @@ int vg_cmd_hello(struct vg_call *call)
 	return 0;
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- the rest
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 int vg_cmd_select(struct vg_call *call)
 {

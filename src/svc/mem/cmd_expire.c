@@ -45,7 +45,10 @@ bool vg_deadline_read(struct vg_call *call, const struct vg_deadline *deadline, 
 	return true;
 }
 
-/* ---- EXPIRE and its kin ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- EXPIRE and its kin
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct expire {
 	__s64 when_ms; /* may be in the past */
@@ -86,8 +89,8 @@ static bool read_conditions(struct vg_call *call, struct expire *expire)
 		} else if (vg_arg_is(arg, "lt")) {
 			expire->if_earlier = true;
 		} else {
-			vg_resp_error(call->out, "ERR Unsupported option %.*s", (int)strnlen(arg->data, arg->length & 0xffff),
-				      arg->data);
+			vg_resp_error(call->out, "ERR Unsupported option %.*s",
+				      (int)strnlen(arg->data, arg->length & 0xffff), arg->data);
 			return false;
 		}
 	}
@@ -167,7 +170,10 @@ int vg_cmd_persist(struct vg_call *call)
 	return 0;
 }
 
-/* ---- how long still ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- how long still
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static int deadline(struct vg_call *call, bool seconds, bool absolute)
 {

@@ -78,7 +78,10 @@ static void on_done(void *context, struct vg_handle_result *result)
 	vg_pending_done(pending);
 }
 
-/* ---- arguments ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- arguments
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static bool read_handle(struct vg_call *call, __u64 *ret_handle)
 {
@@ -117,7 +120,10 @@ static bool read_number(struct vg_call *call, int position, __u64 *ret_value)
 	return true;
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- commands
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 int vg_cmd_virgo_alloc(struct vg_call *call)
 {
@@ -158,8 +164,8 @@ int vg_cmd_virgo_set(struct vg_call *call)
 	pending = vg_call_defer(call);
 	if (!pending)
 		return 0;
-	vg_handle_write(call->env, handle, offset, data->data, data->length, call->forwarded ? VG_HANDLE_HERE : 0, on_done,
-			pending);
+	vg_handle_write(call->env, handle, offset, data->data, data->length, call->forwarded ? VG_HANDLE_HERE : 0,
+			on_done, pending);
 	return -EINPROGRESS;
 }
 

@@ -166,8 +166,8 @@ static void command_statistics(struct report *report)
 			continue;
 		each_us = sum.timed ? (double)sum.timed_ns / (double)sum.timed / 1000 : 0;
 		line(report, "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,timed_calls=%llu",
-		     vg_commands[i].name, (unsigned long long)sum.calls, (unsigned long long)(sum.timed_ns / 1000), each_us,
-		     (unsigned long long)sum.rejected, (unsigned long long)sum.timed);
+		     vg_commands[i].name, (unsigned long long)sum.calls, (unsigned long long)(sum.timed_ns / 1000),
+		     each_us, (unsigned long long)sum.rejected, (unsigned long long)sum.timed);
 	}
 }
 

@@ -65,7 +65,10 @@ int vg_cmd_type(struct vg_call *call)
 	return 0;
 }
 
-/* ---- RENAME, RENAMENX, COPY --------------------------------------------------------------------------------------------- */
+/*
+ * ---- RENAME, RENAMENX, COPY
+ * ---------------------------------------------------------------------------------------------
+ */
 
 #define NO_SUCH_KEY (-ENOENT)
 
@@ -166,7 +169,10 @@ int vg_cmd_copy(struct vg_call *call)
 	return 0;
 }
 
-/* ---- OBJECT, MEMORY ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- OBJECT, MEMORY
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 #define EMBEDDED_MAX 44 /* bytes of a string that Redis keeps inside its object */
 
@@ -216,9 +222,10 @@ int vg_cmd_object_freq(struct vg_call *call)
 	struct vg_key_facts facts;
 
 	if (facts_of(call, 2, &facts))
-		vg_resp_error(call->out, "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
-					 "note that when switching between policies at runtime LRU and LFU data will take "
-					 "some time to adjust.");
+		vg_resp_error(call->out,
+			      "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
+			      "note that when switching between policies at runtime LRU and LFU data will take "
+			      "some time to adjust.");
 	else
 		vg_resp_null(call->out, call->version);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * All keys, of the whole cluster. A SCAN cursor names the node it is at in its high bits, so a scan goes from node to node,
- * whichever node the client asks.
+ * All keys, of the whole cluster. A SCAN cursor names the node it is at in its high bits, so a scan goes from node to
+ * node, whichever node the client asks.
  */
 #include <assert.h>
 #include <errno.h>
@@ -54,7 +54,10 @@ int vg_cmd_keys(struct vg_call *call)
 	return result;
 }
 
-/* ---- SCAN ----------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- SCAN
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 struct scan_options {
 	const struct vg_resp_arg *pattern;
@@ -172,7 +175,10 @@ int vg_cmd_scan(struct vg_call *call)
 	return 0;
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the rest
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* Some key of this node; false: there is none. */
 static bool answer_random(struct vg_env *env, struct vg_out *out)

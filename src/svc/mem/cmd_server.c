@@ -18,7 +18,10 @@ int vg_cmd_time(struct vg_call *call)
 	return 0;
 }
 
-/* ---- DEBUG --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- DEBUG
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 #define SLEEP_SECONDS_MAX 86400.0
 
@@ -63,7 +66,10 @@ int vg_cmd_debug_help(struct vg_call *call)
 	return vg_call_help(call, "DEBUG", lines);
 }
 
-/* ---- SLOWLOG ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- SLOWLOG
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void write_slow(void *context, const struct vg_slow_entry *entry)
 {
@@ -99,7 +105,8 @@ int vg_cmd_slowlog_get(struct vg_call *call)
 	__s64 count = 10;
 
 	if (call->args > 3) {
-		vg_resp_error(call->out, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try SLOWLOG HELP.",
+		vg_resp_error(call->out,
+			      "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try SLOWLOG HELP.",
 			      (int)call->arg[1].length, call->arg[1].data);
 		return 0;
 	}
@@ -140,7 +147,10 @@ int vg_cmd_slowlog_help(struct vg_call *call)
 	return vg_call_help(call, "SLOWLOG", lines);
 }
 
-/* ---- LATENCY ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- LATENCY
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 #define EVENT "command"
 
@@ -195,12 +205,14 @@ int vg_cmd_latency_doctor(struct vg_call *call)
 
 	vg_latency_read(&latency);
 	if (!threshold_ms)
-		length = snprintf(text, sizeof(text), "Nothing is watched: set latency-monitor-threshold to a number of "
-						      "milliseconds first.\n");
+		length = snprintf(text, sizeof(text),
+				  "Nothing is watched: set latency-monitor-threshold to a number of "
+				  "milliseconds first.\n");
 	else if (!latency.count)
 		length = snprintf(text, sizeof(text), "No command took %lld ms or more.\n", (long long)threshold_ms);
 	else
-		length = snprintf(text, sizeof(text), "%d slow moments, the worst %lld ms. SLOWLOG GET names the commands.\n",
+		length = snprintf(text, sizeof(text),
+				  "%d slow moments, the worst %lld ms. SLOWLOG GET names the commands.\n",
 				  latency.count, (long long)latency.worst_ms);
 	vg_resp_verbatim(call->out, call->version, text, (size_t)length);
 	return 0;

@@ -21,7 +21,10 @@ static enum vg_mem_outcome say_error(struct vg_mem_answer *answer, int error)
 	return say(answer, vg_mem_status_of(error), error == -ELOOP ? "too many keys collide with this one" : NULL);
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- keys
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* Whether hash and partition are the key's own; a request that lies about them would look in the wrong place. */
 static bool names_its_place(const struct vg_mem_request *request)
@@ -73,7 +76,8 @@ static enum vg_mem_outcome get(struct vg_env *env, const struct vg_mem_request *
 
 	if (!owned_here(env, request))
 		return other_owner(env, request, answer);
-	length = vg_store_get(env->store, &key, vg_clock_unix_ms(env->clock), buffer, VG_MEM_BUFFER_BYTES, &block, NULL);
+	length =
+		vg_store_get(env->store, &key, vg_clock_unix_ms(env->clock), buffer, VG_MEM_BUFFER_BYTES, &block, NULL);
 	if (length == -ENOENT) {
 		if (!names_its_place(request) && !expired_here(env, &key))
 			return say(answer, VG_STATUS_BAD_REQUEST, "hash or partition is not the key's own");
@@ -140,7 +144,10 @@ static enum vg_mem_outcome del(struct vg_env *env, const struct vg_mem_request *
 	return say_error(answer, vg_store_delete(env->store, &key, vg_clock_unix_ms(env->clock)));
 }
 
-/* ---- handles --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- handles
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 /* The answer to a handle operation whose immediate part ended with `error`. */
 static enum vg_mem_outcome handle_answer(struct vg_env *env, const struct vg_mem_request *request, int error,
@@ -148,7 +155,8 @@ static enum vg_mem_outcome handle_answer(struct vg_env *env, const struct vg_mem
 {
 	if (error != -EINPROGRESS)
 		return say_error(answer, error);
-	if (request->opcode == VG_OP_HANDLE_ALLOC || vg_mem_request_owner(env, request) == vg_cluster_self(env->cluster)) {
+	if (request->opcode == VG_OP_HANDLE_ALLOC ||
+	    vg_mem_request_owner(env, request) == vg_cluster_self(env->cluster)) {
 		say(answer, VG_STATUS_TOO_BIG, "memory spread over nodes is reached over TCP");
 		return VG_MEM_ELSEWHERE;
 	}
@@ -203,7 +211,8 @@ static enum vg_mem_outcome handle_set(struct vg_env *env, const struct vg_mem_re
 		return say(answer, VG_STATUS_BAD_REQUEST, "the range is not as long as the data");
 	if (length > VG_VALUE_MAX)
 		return say(answer, VG_STATUS_RANGE, "so much is not written at once");
-	return handle_answer(env, request, vg_handle_write_now(env, request->ident, offset, request->body, length), answer);
+	return handle_answer(env, request, vg_handle_write_now(env, request->ident, offset, request->body, length),
+			     answer);
 }
 
 static enum vg_mem_outcome handle_alloc(struct vg_env *env, const struct vg_mem_request *request,
@@ -223,7 +232,10 @@ static enum vg_mem_outcome handle_alloc(struct vg_env *env, const struct vg_mem_
 	return handle_answer(env, request, error, answer);
 }
 
-/* ---- the one switch ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the one switch
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 enum vg_mem_outcome vg_mem_execute(struct vg_env *env, const struct vg_mem_request *request, void *buffer,
 				   struct vg_mem_answer *answer)
@@ -268,7 +280,8 @@ __u16 vg_mem_request_owner(const struct vg_env *env, const struct vg_mem_request
 	case VG_OP_GET:
 	case VG_OP_SET:
 	case VG_OP_DEL:
-		return request->partition < VG_PARTITIONS ? vg_cluster_owner(env->cluster, request->partition) : VG_NODE_NONE;
+		return request->partition < VG_PARTITIONS ? vg_cluster_owner(env->cluster, request->partition)
+							  : VG_NODE_NONE;
 	case VG_OP_HANDLE_GET:
 	case VG_OP_HANDLE_SET:
 	case VG_OP_HANDLE_FREE:
@@ -279,8 +292,8 @@ __u16 vg_mem_request_owner(const struct vg_env *env, const struct vg_mem_request
 
 bool vg_mem_changes(__u8 opcode)
 {
-	return opcode == VG_OP_SET || opcode == VG_OP_DEL || opcode == VG_OP_HANDLE_SET || opcode == VG_OP_HANDLE_ALLOC ||
-	       opcode == VG_OP_HANDLE_FREE;
+	return opcode == VG_OP_SET || opcode == VG_OP_DEL || opcode == VG_OP_HANDLE_SET ||
+	       opcode == VG_OP_HANDLE_ALLOC || opcode == VG_OP_HANDLE_FREE;
 }
 
 bool vg_mem_open(const struct vg_env *env)
@@ -288,7 +301,10 @@ bool vg_mem_open(const struct vg_env *env)
 	return !vg_cluster_key(env->cluster) && !env->settings->password[0];
 }
 
-/* ---- answers ----------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- answers
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 /* Free memory changes slowly and costs a walk to count: counted now and then, stamped into every answer. */
 static __be16 memory_free_permille(struct vg_env *env)
@@ -315,7 +331,10 @@ static __u32 saturated(__u64 value)
 void vg_mem_reply_header(struct vg_env *env, const struct vg_wire_header *request, const struct vg_mem_answer *answer,
 			 __u16 flags, __u32 body_length, struct vg_wire_header *ret_header)
 {
-	/* What a stranger chose (client, sequence, hash) is not signed for it: it could play the answer to someone else. */
+	/*
+	 * What a stranger chose (client, sequence, hash) is not signed for it: it could play the answer to someone
+	 * else.
+	 */
 	const __u64 *key = answer->unproven ? NULL : vg_cluster_key(env->cluster);
 
 	assert(answer->status < VG_STATUS_MAX);

@@ -7,8 +7,8 @@ static unsigned char fold(char byte, bool any_case)
 }
 
 /*
- * Does `byte` belong to the class whose first byte behind '[' is pattern[*at]? *at ends on the ']' or, when there is none,
- * on the pattern's end.
+ * Does `byte` belong to the class whose first byte behind '[' is pattern[*at]? *at ends on the ']' or, when there is
+ * none, on the pattern's end.
  */
 static bool class_has(const char *pattern, size_t length, size_t *at, unsigned char byte, bool any_case)
 {

@@ -33,7 +33,10 @@ void vg_handle_data_free(void *data)
 	header->mem->free(header->mem->context, header);
 }
 
-/* ---- what needs nobody else --------------------------------------------------------------------------------------- */
+/*
+ * ---- what needs nobody else ---------------------------------------------------------------------------------------
+ * 
+ */
 
 /* Whose the handle is, as far as this node can say: 0 here and in one piece, -EINPROGRESS, or -ESTALE. */
 static int locate(struct vg_env *env, __u64 handle, __u64 *ret_length)
@@ -96,7 +99,10 @@ int vg_handle_alloc_now(struct vg_env *env, __u64 bytes, __u64 *ret_handle)
 	return would_spread(env, bytes) ? -EINPROGRESS : vg_store_alloc(env->store, bytes, ret_handle);
 }
 
-/* ---- the general calls: here, elsewhere, or spread ------------------------------------------------------------------ */
+/*
+ * ---- the general calls: here, elsewhere, or spread
+ * ------------------------------------------------------------------
+ */
 
 static void answer(vg_handle_fn fn, void *context, int error, __u64 handle, __u64 length)
 {
@@ -135,7 +141,10 @@ void vg_handle_alloc(struct vg_env *env, __u64 bytes, __u32 flags, vg_handle_fn 
 	vg_handle_op_start(op);
 }
 
-/* The operation that covers a range of a spread handle of this node. Range already within VG_VALUE_MAX, FREE: all of it. */
+/*
+ * The operation that covers a range of a spread handle of this node. Range already within VG_VALUE_MAX, FREE: all of
+ * it.
+ */
 static int spread_op(struct vg_env *env, enum vg_handle_kind kind, __u64 handle, __u64 offset, __u64 length,
 		     vg_handle_fn fn, void *context, struct vg_handle_op **ret_op)
 {

@@ -3,16 +3,17 @@
  * Handles anywhere in the cluster: one range face over memory that is here, on another node, or spread over nodes.
  *
  * An allocation up to settings->chunk_bytes lives on the node that was asked. A larger one is spread: its handle names
- * a table on the asked node that holds the handles of its chunks; the first chunk lies here, the others round the nodes.
- * Reads and writes of a range are split over the chunks and come together again; the caller sees one range.
+ * a table on the asked node that holds the handles of its chunks; the first chunk lies here, the others round the
+ * nodes. Reads and writes of a range are split over the chunks and come together again; the caller sees one range.
  *
  * Every function calls fn exactly once: either before it returns (all memory was here, or an early error) or later on
- * this thread. Arguments need to live only until the function returns. Up to VG_HANDLE_PARALLEL questions to other nodes
- * are out at once for one call.
+ * this thread. Arguments need to live only until the function returns. Up to VG_HANDLE_PARALLEL questions to other
+ * nodes are out at once for one call.
  *
- * Errors (vg_handle_result.error): 0; -ESTALE the handle is gone; -ERANGE outside the allocation; -ENOMEM; -EINVAL a size
- * of 0; -EMSGSIZE over VG_HANDLE_BYTES_MAX, or more than VG_VALUE_MAX bytes in one read or write; -EXDEV the memory is
- * on another node and VG_HANDLE_HERE was asked; -EHOSTUNREACH, -EBUSY, -EACCES, -EIO: what the other node said.
+ * Errors (vg_handle_result.error): 0; -ESTALE the handle is gone; -ERANGE outside the allocation; -ENOMEM; -EINVAL a
+ * size of 0; -EMSGSIZE over VG_HANDLE_BYTES_MAX, or more than VG_VALUE_MAX bytes in one read or write; -EXDEV the
+ * memory is on another node and VG_HANDLE_HERE was asked; -EHOSTUNREACH, -EBUSY, -EACCES, -EIO: what the other node
+ * said.
  */
 #ifndef VG_SVC_MEM_HANDLE_H
 #define VG_SVC_MEM_HANDLE_H
@@ -30,8 +31,8 @@ struct vg_handle_result {
 	__u64 handle;	/* alloc: the new handle; else the one asked for */
 	__u64 length;	/* facts: bytes of the allocation. read, write: bytes moved */
 	/*
-	 * read: the bytes, from env->mem; NULL when length is 0. Freed after fn returns, unless fn takes it: it sets data
-	 * to NULL and owes vg_handle_data_free(data), for example through vg_out_lend.
+	 * read: the bytes, from env->mem; NULL when length is 0. Freed after fn returns, unless fn takes it: it sets
+	 * data to NULL and owes vg_handle_data_free(data), for example through vg_out_lend.
 	 */
 	void *data;
 };
@@ -48,8 +49,8 @@ void vg_handle_free(struct vg_env *env, __u64 handle, __u32 flags, vg_handle_fn 
 void vg_handle_facts(struct vg_env *env, __u64 handle, __u32 flags, vg_handle_fn fn, void *context);
 
 /*
- * The part that needs nobody else, without a callback: 0, an error as above, or -EINPROGRESS when the memory is spread or
- * on another node (nothing was done then). For datagrams and for the common small request.
+ * The part that needs nobody else, without a callback: 0, an error as above, or -EINPROGRESS when the memory is spread
+ * or on another node (nothing was done then). For datagrams and for the common small request.
  */
 int vg_handle_read_now(struct vg_env *env, __u64 handle, __u64 offset, void *data, __u64 length);
 int vg_handle_write_now(struct vg_env *env, __u64 handle, __u64 offset, const void *data, __u64 length);
@@ -57,7 +58,10 @@ int vg_handle_alloc_now(struct vg_env *env, __u64 bytes, __u64 *ret_handle);
 int vg_handle_free_now(struct vg_env *env, __u64 handle);
 int vg_handle_facts_now(struct vg_env *env, __u64 handle, __u64 *ret_length);
 
-/* Memory for such data (NULL: none), and its end; where it came from is kept with it, so the signature fits vg_out_lend. */
+/*
+ * Memory for such data (NULL: none), and its end; where it came from is kept with it, so the signature fits
+ * vg_out_lend.
+ */
 void *vg_handle_data_new(struct vg_env *env, __u64 length);
 void vg_handle_data_free(void *data);
 

@@ -104,7 +104,10 @@ static __u16 node_for(const struct vg_handle_op *op, __u32 index)
 	return node_failed(op, self) ? VG_NODE_NONE : self;
 }
 
-/* ---- one piece ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- one piece ----------------------------------------------------------------------------------------------------
+ * 
+ */
 
 static int piece_here(struct vg_handle_op *op, __u32 index, const struct range *range)
 {
@@ -114,7 +117,8 @@ static int piece_here(struct vg_handle_op *op, __u32 index, const struct range *
 	case VG_HANDLE_ALLOC:
 		return vg_store_alloc(store, range->length, &op->chunk[index]);
 	case VG_HANDLE_READ:
-		return vg_store_handle_read(store, op->chunk[index], range->offset, op->data + range->at, range->length);
+		return vg_store_handle_read(store, op->chunk[index], range->offset, op->data + range->at,
+					    range->length);
 	case VG_HANDLE_WRITE:
 		return vg_store_handle_write(store, op->chunk[index], range->offset,
 					     op->data + (range->at - op->data_from), range->length);
@@ -241,7 +245,10 @@ static void allocated_or_not(struct vg_handle_op *op, __u32 index, __u16 node, i
 		allocate(op, index);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- the whole
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 /* The table of a spread allocation, filled in now that every chunk is known. */
 static int table_write(struct vg_handle_op *op)
@@ -251,7 +258,8 @@ static int table_write(struct vg_handle_op *op)
 	int error = vg_store_handle_write(store, op->handle, 0, &table, sizeof(table));
 
 	if (!error)
-		error = vg_store_handle_write(store, op->handle, sizeof(table), op->chunk, op->count * sizeof(op->chunk[0]));
+		error = vg_store_handle_write(store, op->handle, sizeof(table), op->chunk,
+					      op->count * sizeof(op->chunk[0]));
 	return error ?: vg_store_handle_set_flags(store, op->handle, VG_HANDLE_SPREAD);
 }
 

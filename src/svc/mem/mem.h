@@ -53,8 +53,8 @@ struct vg_mem_answer {
 enum vg_mem_outcome {
 	VG_MEM_ANSWERED,
 	/*
-	 * The key or handle belongs to another node, or the memory is spread, or the operation is for streams alone: nothing
-	 * was done. The answer says what a face answers that cannot ask others.
+	 * The key or handle belongs to another node, or the memory is spread, or the operation is for streams alone:
+	 * nothing was done. The answer says what a face answers that cannot ask others.
 	 */
 	VG_MEM_ELSEWHERE,
 };
@@ -86,7 +86,8 @@ void vg_mem_reply_header(struct vg_env *env, const struct vg_wire_header *reques
 
 /*
  * One request of a stream session that may be answered later, first member of the face's own struct (from env->mem).
- * Between begin and leave an answer finds the session as it is; after leave it looks it up, resumes it and frees the wait.
+ * Between begin and leave an answer finds the session as it is; after leave it looks it up, resumes it and frees the
+ * wait.
  */
 struct vg_mem_wait {
 	struct vg_env *env;

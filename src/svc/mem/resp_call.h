@@ -197,8 +197,8 @@ struct vg_pending *vg_call_defer(struct vg_call *call);
 /* The place of an answer, without deferring yet: the session's, when earlier answers are still out. NULL: no memory. */
 struct vg_pending *vg_pending_new(struct vg_call *call);
 /*
- * The deferring command has returned. 0: the answer was there already and is now in `out`; -EINPROGRESS: it will come, or
- * waits for those before it.
+ * The deferring command has returned. 0: the answer was there already and is now in `out`; -EINPROGRESS: it will come,
+ * or waits for those before it.
  */
 int vg_pending_leave(struct vg_call *call, struct vg_out *out);
 void vg_pending_done(struct vg_pending *pending);
@@ -214,8 +214,8 @@ int vg_route_call(struct vg_call *call);
 /* Send the call as it is to `node`. -EINPROGRESS, or 0 when it could not be (answered). */
 int vg_route_forward(struct vg_call *call, __u16 node);
 /*
- * Ask every other node the same command and merge the answers with this node's: a sum, OK, or a list, whose elements are
- * taken from `own`. -EINPROGRESS, or 0 when it could not be (answered).
+ * Ask every other node the same command and merge the answers with this node's: a sum, OK, or a list, whose elements
+ * are taken from `own`. -EINPROGRESS, or 0 when it could not be (answered).
  */
 int vg_route_everywhere(struct vg_call *call, enum vg_route merge, __u64 own_count, struct vg_out *own);
 

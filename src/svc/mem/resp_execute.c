@@ -88,7 +88,10 @@ static void unknown_command(struct vg_call *call)
 	char args[192] = "";
 	int length = 0;
 
-	/* A page that makes a browser post commands here: its own lines come first, and nothing behind them is obeyed. */
+	/*
+	 * A page that makes a browser post commands here: its own lines come first, and nothing behind them is
+	 * obeyed.
+	 */
 	if (call->client && (vg_arg_is(&call->arg[0], "post") || vg_arg_is(&call->arg[0], "host:"))) {
 		vg_refuse(call->env, VG_REFUSAL_HTTP);
 		vg_client_session(call->client)->finish = true;
@@ -98,8 +101,8 @@ static void unknown_command(struct vg_call *call)
 		length += snprintf(args + length, sizeof(args) - (size_t)length, "'%.*s' ",
 				   excerpt(&call->arg[i], 128 - length), call->arg[i].data);
 	vg_refuse(call->env, VG_REFUSAL_UNKNOWN_COMMAND);
-	vg_resp_error(call->out, "ERR unknown command '%.*s', with args beginning with: %s", excerpt(&call->arg[0], 128),
-		      call->arg[0].data, args);
+	vg_resp_error(call->out, "ERR unknown command '%.*s', with args beginning with: %s",
+		      excerpt(&call->arg[0], 128), call->arg[0].data, args);
 }
 
 static bool check_sub(struct vg_call *call)
@@ -153,7 +156,10 @@ static bool check(struct vg_call *call)
 	return true;
 }
 
-/* ---- what handlers share ------------------------------------------------------------------------------------------- */
+/*
+ * ---- what handlers share
+ * -------------------------------------------------------------------------------------------
+ */
 
 bool vg_arg_is(const struct vg_resp_arg *arg, const char *word)
 {
@@ -190,8 +196,8 @@ int vg_call_failure(struct vg_call *call, int error)
 		break;
 	case -EMSGSIZE:
 		vg_refuse(call->env, VG_REFUSAL_TOO_LONG);
-		vg_resp_error(call->out, "ERR key is longer than %d bytes, value than %d, or too many keys at once", VG_KEY_MAX,
-			      VG_VALUE_MAX);
+		vg_resp_error(call->out, "ERR key is longer than %d bytes, value than %d, or too many keys at once",
+			      VG_KEY_MAX, VG_VALUE_MAX);
 		break;
 	case -ELOOP:
 		vg_refuse(call->env, VG_REFUSAL_BUSY);

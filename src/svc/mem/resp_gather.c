@@ -66,7 +66,10 @@ static struct gather *gather_new(struct vg_env *env, enum vg_route merge, int pa
 	return gather;
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- answers
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void fail(struct gather *gather, const char *text, size_t length)
 {
@@ -80,7 +83,8 @@ static void fail_strange(struct gather *gather, const struct part *part)
 {
 	char text[64];
 
-	fail(gather, text, (size_t)snprintf(text, sizeof(text), "ERR node %u gave an answer of another form", part->node));
+	fail(gather, text,
+	     (size_t)snprintf(text, sizeof(text), "ERR node %u gave an answer of another form", part->node));
 }
 
 /* The number in a line `<type><number>\r\n`; the length of the line, 0: it is none. */
@@ -229,7 +233,10 @@ static void on_part(void *context, const struct vg_peer_reply *reply)
 	one_less(part->gather);
 }
 
-/* ---- splitting ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- splitting
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* Which part each key belongs to; the parts' nodes are in `node`. Returns how many. */
 static int assign(const struct vg_call *call, __u16 *part_of_key, __u16 node[VG_NODES_MAX])
@@ -301,8 +308,8 @@ static void do_own(struct vg_call *call, struct gather *gather, struct part *par
 		return;
 	}
 	vg_out_init(&answer, call->env->chunks);
-	if (vg_mem_resp_execute(call->env, (const __u8 *)part->text, (size_t)(part->end - part->text), call->version, true,
-				&answer, NULL, NULL) == 0 &&
+	if (vg_mem_resp_execute(call->env, (const __u8 *)part->text, (size_t)(part->end - part->text), call->version,
+				true, &answer, NULL, NULL) == 0 &&
 	    vg_out_peek(&answer, text, 2) == 1)
 		take_answer(part, text[0].iov_base, text[0].iov_len);
 	else
@@ -367,7 +374,10 @@ int vg_route_split(struct vg_call *call)
 	return -EINPROGRESS;
 }
 
-/* ---- everywhere --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- everywhere
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 int vg_route_everywhere(struct vg_call *call, enum vg_route merge, __u64 own_count, struct vg_out *own)
 {

@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* ---- where --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- where
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static __u16 owner_of(const struct vg_call *call, int position)
 {
@@ -52,7 +55,10 @@ unserved:
 	return VG_ROUTE_ANSWERED;
 }
 
-/* ---- requests in RESP ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- requests in RESP
+ * ------------------------------------------------------------------------------------------------
+ */
 
 size_t vg_route_arg_bytes(const struct vg_resp_arg *arg)
 {
@@ -99,9 +105,13 @@ static char *encode(const struct vg_call *call, size_t *ret_length)
 	return data;
 }
 
-/* ---- one node ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- one node
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-bool vg_route_reply_error(struct vg_env *env, __u16 node, const struct vg_peer_reply *reply, char text[VG_ROUTE_ERROR_BYTES])
+bool vg_route_reply_error(struct vg_env *env, __u16 node, const struct vg_peer_reply *reply,
+			  char text[VG_ROUTE_ERROR_BYTES])
 {
 	if (reply->error == -ENOBUFS) {
 		vg_refuse(env, VG_REFUSAL_BUSY);
@@ -112,9 +122,11 @@ bool vg_route_reply_error(struct vg_env *env, __u16 node, const struct vg_peer_r
 	} else if (reply->status == VG_STATUS_NO_MEMORY) {
 		snprintf(text, VG_ROUTE_ERROR_BYTES, "%s", VG_OOM_TEXT);
 	} else if (reply->status == VG_STATUS_WRONG_NODE) {
-		snprintf(text, VG_ROUTE_ERROR_BYTES, "CLUSTERDOWN node %u does not own the key: topologies differ", node);
+		snprintf(text, VG_ROUTE_ERROR_BYTES, "CLUSTERDOWN node %u does not own the key: topologies differ",
+			 node);
 	} else if (reply->status != VG_STATUS_OK || reply->body_length < 3) {
-		snprintf(text, VG_ROUTE_ERROR_BYTES, "ERR node %u refused the request (status %u)", node, reply->status);
+		snprintf(text, VG_ROUTE_ERROR_BYTES, "ERR node %u refused the request (status %u)", node,
+			 reply->status);
 	} else {
 		return false;
 	}

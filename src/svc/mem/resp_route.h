@@ -13,7 +13,10 @@ void vg_route_ask(struct vg_env *env, __u16 node, int version, __u16 partition, 
 /* True: the node gave no RESP answer; `text` says so to the client. */
 bool vg_route_reply_error(struct vg_env *env, __u16 node, const struct vg_peer_reply *reply,
 			  char text[VG_ROUTE_ERROR_BYTES]);
-/* Split a command by the owners of its keys and merge the answers. -EINPROGRESS, or 0 when it could not be (answered). */
+/*
+ * Split a command by the owners of its keys and merge the answers. -EINPROGRESS, or 0 when it could not be
+ * (answered).
+ */
 int vg_route_split(struct vg_call *call);
 
 size_t vg_route_arg_bytes(const struct vg_resp_arg *arg);

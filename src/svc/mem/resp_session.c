@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A RESP session. Requests are taken in batches: all that has arrived is parsed and looked up, the index lines of all its
- * keys are prefetched, then the commands run in order.
+ * A RESP session. Requests are taken in batches: all that has arrived is parsed and looked up, the index lines of all
+ * its keys are prefetched, then the commands run in order.
  *
  * A command of another node is asked there and the next one is started without waiting: answers stand in the session's
  * window and leave it in order. Commands on one key keep their order, because a node answers in the order it was asked.
@@ -193,7 +193,8 @@ static size_t run_batch(struct vg_session *session, const struct batch *batch)
 	const struct vg_command *last = NULL;
 	size_t i;
 
-	for (i = 0; i < (size_t)batch->count && !session->finish && !session->paused && !vg_out_full(session->out); i++) {
+	for (i = 0; i < (size_t)batch->count && !session->finish && !session->paused && !vg_out_full(session->out);
+	     i++) {
 		struct vg_call call = { .env = env, .out = session->out, .client = client, .alone = alone,
 					.command = batch->entry[i].command, .arg = batch->entry[i].request.arg,
 					.args = batch->entry[i].request.args, .now_ms = now_ms,

@@ -95,8 +95,8 @@ static const struct vg_command client_subs[] = {
 	  "Closes connections." },
 	{ "client|list", vg_cmd_client_list, NULL, -2, ADMIN, CONN, NO_KEY, "connection", "2.4.0", "", ND,
 	  "What is known of all connections." },
-	{ "client|no-evict", vg_cmd_client_no_evict, NULL, 3, ADMIN | VG_CMD_SESSION, CONN, NO_KEY, "connection", "7.0.0", "",
-	  "", "Marks the connection; connections are not evicted anyway." },
+	{ "client|no-evict", vg_cmd_client_no_evict, NULL, 3, ADMIN | VG_CMD_SESSION, CONN, NO_KEY, "connection",
+	  "7.0.0", "", "", "Marks the connection; connections are not evicted anyway." },
 	{ "client|no-touch", vg_cmd_client_no_touch, NULL, 3, OWN, CONN, NO_KEY, "connection", "7.2.0", "", "",
 	  "Accepted; reads count as uses all the same." },
 	{ "client|reply", vg_cmd_client_reply, NULL, 3, OWN, CONN, NO_KEY, "connection", "3.2.0", "", "",
@@ -109,7 +109,8 @@ static const struct vg_command client_subs[] = {
 };
 
 static const struct vg_command debug_subs[] = {
-	{ "debug|help", vg_cmd_debug_help, NULL, 2, ADMIN, 0, NO_KEY, "server", "1.0.0", "", "", "Says what DEBUG can do." },
+	{ "debug|help", vg_cmd_debug_help, NULL, 2, ADMIN, 0, NO_KEY, "server", "1.0.0", "", "",
+	  "Says what DEBUG can do." },
 	{ "debug|sleep", vg_cmd_debug_sleep, NULL, 3, ADMIN, 0, NO_KEY, "server", "1.0.0", "", "",
 	  "Answers after so many seconds; nobody else waits." },
 	{ NULL },
@@ -151,10 +152,10 @@ const struct vg_command vg_commands[] = {
 	{ "command", vg_cmd_command, command_subs, -1, ANYTIME, CONN, NO_KEY, "server", "2.8.13", "", ND "_order",
 	  "What is known of all commands." },
 	{ "config", NULL, config_subs, -2, 0, 0, NO_KEY, "server", "2.0.0", "", "", "About settings." },
-	{ "copy", vg_cmd_copy, NULL, -3, WM | VG_CMD_LONG, KEYSPACE, TWO_KEYS, "generic", "6.2.0", "RO access;OW update", "",
-	  "Copies a key to another." },
-	{ "dbsize", vg_cmd_dbsize, NULL, 1, R | F, KEYSPACE, NO_KEY, "server", "1.0.0", "", SHARDS " response_policy:agg_sum",
-	  "How many keys the cluster has." },
+	{ "copy", vg_cmd_copy, NULL, -3, WM | VG_CMD_LONG, KEYSPACE, TWO_KEYS, "generic", "6.2.0",
+	  "RO access;OW update", "", "Copies a key to another." },
+	{ "dbsize", vg_cmd_dbsize, NULL, 1, R | F, KEYSPACE, NO_KEY, "server", "1.0.0", "",
+	  SHARDS " response_policy:agg_sum", "How many keys the cluster has." },
 	{ "debug", NULL, debug_subs, -2, ADMIN, 0, NO_KEY, "server", "1.0.0", "", "", "For tests." },
 	{ "decr", vg_cmd_decr, NULL, 2, WM | F, STRING, ONE_KEY, "string", "1.0.0", "RW access update", "",
 	  "Takes one from a number." },
@@ -190,8 +191,8 @@ const struct vg_command vg_commands[] = {
 	  "Adds one to a number." },
 	{ "incrby", vg_cmd_incrby, NULL, 3, WM | F, STRING, ONE_KEY, "string", "1.0.0", "RW access update", "",
 	  "Adds so many to a number." },
-	{ "incrbyfloat", vg_cmd_incrbyfloat, NULL, 3, WM | F, STRING, ONE_KEY, "string", "2.6.0", "RW access update", "",
-	  "Adds to a number with a fraction." },
+	{ "incrbyfloat", vg_cmd_incrbyfloat, NULL, 3, WM | F, STRING, ONE_KEY, "string", "2.6.0", "RW access update",
+	  "", "Adds to a number with a fraction." },
 	{ "info", vg_cmd_info, NULL, -1, ANYTIME, DANGER, NO_KEY, "server", "1.0.0", "",
 	  ND " " SHARDS " response_policy:special", "Figures of this node." },
 	{ "keys", vg_cmd_keys, NULL, 2, R | VG_CMD_LONG, KEYSPACE | DANGER, NO_KEY, "generic", "1.0.0", "",
@@ -220,7 +221,8 @@ const struct vg_command vg_commands[] = {
 	{ "pttl", vg_cmd_pttl, NULL, 2, R | F, KEYSPACE, ONE_KEY, "generic", "2.6.0", "RO access", ND,
 	  "How many milliseconds a key still has." },
 	{ "quit", vg_cmd_quit, NULL, -1, OPEN, CONN, NO_KEY, "connection", "1.0.0", "", "", "Closes the connection." },
-	{ "randomkey", vg_cmd_randomkey, NULL, 1, R, KEYSPACE, NO_KEY, "generic", "1.0.0", "", SHARDS " " ND, "Some key." },
+	{ "randomkey", vg_cmd_randomkey, NULL, 1, R, KEYSPACE, NO_KEY, "generic", "1.0.0", "", SHARDS " " ND,
+	  "Some key." },
 	{ "rename", vg_cmd_rename, NULL, 3, W, KEYSPACE, TWO_KEYS, "generic", "1.0.0", "RW access delete;OW update", "",
 	  "Gives a key another name." },
 	{ "renamenx", vg_cmd_renamenx, NULL, 3, W | F, KEYSPACE, TWO_KEYS, "generic", "1.0.0",
@@ -240,7 +242,8 @@ const struct vg_command vg_commands[] = {
 	{ "setrange", vg_cmd_setrange, NULL, 4, WM, STRING, ONE_KEY, "string", "2.2.0", "RW update", "",
 	  "Writes a part of a value." },
 	{ "slowlog", NULL, slowlog_subs, -2, 0, 0, NO_KEY, "server", "2.2.12", "", "", "About slow commands." },
-	{ "strlen", vg_cmd_strlen, NULL, 2, R | F, STRING, ONE_KEY, "string", "2.2.0", "RO", "", "How long a value is." },
+	{ "strlen", vg_cmd_strlen, NULL, 2, R | F, STRING, ONE_KEY, "string", "2.2.0", "RO", "",
+	  "How long a value is." },
 	{ "substr", vg_cmd_getrange, NULL, 4, R, STRING, ONE_KEY, "string", "1.0.0", "RO access", "",
 	  "The old name of GETRANGE." },
 	{ "time", vg_cmd_time, NULL, 1, ANYTIME | F, 0, NO_KEY, "server", "2.6.0", "", ND, "The time of this node." },
@@ -248,7 +251,8 @@ const struct vg_command vg_commands[] = {
 	  SPLIT " response_policy:agg_sum", "Marks keys as used." },
 	{ "ttl", vg_cmd_ttl, NULL, 2, R | F, KEYSPACE, ONE_KEY, "generic", "1.0.0", "RO access", ND,
 	  "How many seconds a key still has." },
-	{ "type", vg_cmd_type, NULL, 2, R | F, KEYSPACE, ONE_KEY, "generic", "1.0.0", "RO", "", "What kind of value it is." },
+	{ "type", vg_cmd_type, NULL, 2, R | F, KEYSPACE, ONE_KEY, "generic", "1.0.0", "RO", "",
+	  "What kind of value it is." },
 	{ "unlink", vg_cmd_del, NULL, -2, W | F, KEYSPACE, 1, -1, 1, VG_ROUTE_SUM, "generic", "4.0.0", "RM delete",
 	  SPLIT " response_policy:agg_sum", "Removes keys." },
 	{ "virgo.alloc", vg_cmd_virgo_alloc, NULL, 2, WM, 0, NO_KEY, "virgo", "0.1.0", "", "",
@@ -261,7 +265,10 @@ const struct vg_command vg_commands[] = {
 };
 const int vg_commands_count = sizeof(vg_commands) / sizeof(vg_commands[0]);
 
-/* ---- by name ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- by name
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 #define NAME_MAX_BYTES 16
 #define INDEX_SIZE 512 /* a power of two, several times the commands: most names are found at the first look */

@@ -82,7 +82,8 @@ struct vg_command_count *vg_watch_count(const struct vg_env *env, const struct v
 {
 	struct vg_command_count *counts = vg_mem_worker(env)->resp;
 
-	if (command < vg_commands || command >= vg_commands + vg_commands_count) /* a subcommand counts for its parent */
+	if (command < vg_commands ||
+	    command >= vg_commands + vg_commands_count) /* a subcommand counts for its parent */
 		command = vg_command_find(command->name, strcspn(command->name, "|"));
 	return &counts[vg_command_index(command)];
 }
@@ -166,8 +167,9 @@ static void copy_args(struct vg_slow_entry *entry, const struct vg_call *call)
 			length = snprintf(text, sizeof(entry->arg[i].text), "(redacted)");
 		} else if (arg->length > VG_SLOWLOG_ARG_BYTES) {
 			memcpy(text, arg->data, VG_SLOWLOG_ARG_BYTES);
-			length = VG_SLOWLOG_ARG_BYTES + snprintf(text + VG_SLOWLOG_ARG_BYTES, 32, "... (%zu more bytes)",
-								 arg->length - VG_SLOWLOG_ARG_BYTES);
+			length =
+				VG_SLOWLOG_ARG_BYTES + snprintf(text + VG_SLOWLOG_ARG_BYTES, 32, "... (%zu more bytes)",
+								arg->length - VG_SLOWLOG_ARG_BYTES);
 		} else {
 			memcpy(text, arg->data, arg->length);
 			length = (int)arg->length;

@@ -2,8 +2,8 @@
 /*
  * What commands cost: calls by command, the slow log and the latency monitor. One for all workers.
  *
- * Reading the clock costs as much as a short command, so a command is timed only if it can be slow (its flag says so, or
- * its arguments are large), or if the threshold is so low that every command may pass it.
+ * Reading the clock costs as much as a short command, so a command is timed only if it can be slow (its flag says so,
+ * or its arguments are large), or if the threshold is so low that every command may pass it.
  */
 #ifndef VG_MEM_RESP_WATCH_H
 #define VG_MEM_RESP_WATCH_H

@@ -19,7 +19,10 @@ struct later {
 	char data[];
 };
 
-/* ---- answers ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- answers ------------------------------------------------------------------------------------------------------
+ * 
+ */
 
 static void say_status(struct vg_session *session, bool padded, __u8 status, const char *text)
 {
@@ -32,7 +35,10 @@ static void say_error(struct vg_session *session, bool padded, int error, const 
 	say_status(session, padded, vg_mem_status_of(error), text);
 }
 
-/* ---- handles ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- handles
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void on_handle(void *context, struct vg_handle_result *result);
 
@@ -94,7 +100,8 @@ static void on_handle(void *context, struct vg_handle_result *result)
 
 static void handle_request(struct vg_session *session, const struct vg_text_request *request)
 {
-	struct vg_text_span data = request->verb == VG_TEXT_HANDLE_SET ? request->argument[1] : (struct vg_text_span){ "", 0 };
+	struct vg_text_span data =
+		request->verb == VG_TEXT_HANDLE_SET ? request->argument[1] : (struct vg_text_span){ "", 0 };
 	struct vg_env *env = session->env;
 	__u64 bytes = 0, handle = 0;
 	struct later *later;
@@ -104,8 +111,8 @@ static void handle_request(struct vg_session *session, const struct vg_text_requ
 						  vg_text_token(request->argument[0], &handle);
 	if (error || (request->verb == VG_TEXT_MALLOC && !bytes)) {
 		say_status(session, request->padded, VG_STATUS_BAD_REQUEST,
-			   request->verb == VG_TEXT_MALLOC ? "a size is a decimal number of bytes from 1 to 4294967295" :
-							     "a token is 1 to 16 hexadecimal digits without 0x");
+			   request->verb == VG_TEXT_MALLOC ? "a size is a decimal number of bytes from 1 to 4294967295"
+							   : "a token is 1 to 16 hexadecimal digits without 0x");
 		return;
 	}
 	later = vg_mem_wait_begin(session, sizeof(*later) + data.length + 1);
@@ -129,16 +136,21 @@ static void handle_request(struct vg_session *session, const struct vg_text_requ
 	vg_mem_wait_leave(&later->wait);
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- keys
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-static void say_answer(struct vg_session *session, bool padded, enum vg_text_verb verb, const struct vg_mem_answer *answer)
+static void say_answer(struct vg_session *session, bool padded, enum vg_text_verb verb,
+		       const struct vg_mem_answer *answer)
 {
 	if (answer->status)
 		say_status(session, padded, answer->status, answer->text);
 	else if (verb != VG_TEXT_GET)
 		vg_text_reply(session->out, padded, "OK", 2);
 	else if (answer->body_length > VG_TEXT_REPLY_MAX)
-		say_status(session, padded, VG_STATUS_TOO_BIG, "the value does not fit a text reply: read it with RESP");
+		say_status(session, padded, VG_STATUS_TOO_BIG,
+			   "the value does not fit a text reply: read it with RESP");
 	else
 		vg_text_reply(session->out, padded, answer->body, answer->body_length);
 }
@@ -185,7 +197,9 @@ static void ask_owner(struct vg_session *session, const struct vg_text_request *
 
 static void key_request(struct vg_session *session, const struct vg_text_request *request)
 {
-	static const __u8 opcode[] = { [VG_TEXT_SET] = VG_OP_SET, [VG_TEXT_GET] = VG_OP_GET, [VG_TEXT_DEL] = VG_OP_DEL };
+	static const __u8 opcode[] = {
+		[VG_TEXT_SET] = VG_OP_SET, [VG_TEXT_GET] = VG_OP_GET, [VG_TEXT_DEL] = VG_OP_DEL
+	};
 	struct vg_text_span key = request->argument[0], value = request->argument[1];
 	const struct vg_mem_request execute = {
 		.opcode = opcode[request->verb],
@@ -207,7 +221,10 @@ static void key_request(struct vg_session *session, const struct vg_text_request
 	vg_mem_answer_release(&answer);
 }
 
-/* ---- who may ask ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- who may ask
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 /* Takes the same time whatever the guess is; its length is no secret. */
 static bool password_right(const struct vg_settings *settings, struct vg_text_span guess)
@@ -235,7 +252,10 @@ static void authenticate(struct vg_session *session, const struct vg_text_reques
 	vg_text_reply(session->out, request->padded, "OK", 2);
 }
 
-/* ---- the stream -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the stream
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void execute(struct vg_session *session, const struct vg_text_request *request)
 {
@@ -248,7 +268,8 @@ static void execute(struct vg_session *session, const struct vg_text_request *re
 	} else if (request->verb == VG_TEXT_AUTH) {
 		authenticate(session, request);
 	} else if (!session->authenticated) {
-		say_status(session, request->padded, VG_STATUS_UNAUTHORIZED, "give the password first: virgo_auth(password)");
+		say_status(session, request->padded, VG_STATUS_UNAUTHORIZED,
+			   "give the password first: virgo_auth(password)");
 	} else if (request->verb == VG_TEXT_UNKNOWN) {
 		vg_refuse(session->env, VG_REFUSAL_UNKNOWN_COMMAND);
 		vg_text_reply_error(session->out, request->padded, "unknown_command",

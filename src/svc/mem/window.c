@@ -14,7 +14,8 @@ struct client {
 	__u64 name;
 	__u64 newest;		/* highest sequence recorded */
 	__u64 used;		/* count of the window when it was last recorded; 0: the place is free */
-	__u64 seen[SEEN_WORDS]; /* bit sequence % VG_WINDOW_SEQUENCES, for those in (newest - VG_WINDOW_SEQUENCES, newest] */
+	__u64 seen[SEEN_WORDS]; /* bit sequence % VG_WINDOW_SEQUENCES, for those in (newest - VG_WINDOW_SEQUENCES,
+				   newest] */
 	struct vg_window_answer answer[VG_WINDOW_SEQUENCES];
 };
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Datagrams come twice: a client that heard nothing asks again, and a network repeats what it likes. For operations that
- * change something the window remembers, for each client, the last VG_WINDOW_SEQUENCES sequence numbers and how they were
- * answered: what was done is not done again, its answer is given again; what is older than the window is refused.
+ * Datagrams come twice: a client that heard nothing asks again, and a network repeats what it likes. For operations
+ * that change something the window remembers, for each client, the last VG_WINDOW_SEQUENCES sequence numbers and how
+ * they were answered: what was done is not done again, its answer is given again; what is older than the window is
+ * refused.
  *
  * One worker's, so one thread's: a client's datagrams stay on one socket as long as its address stays. All memory is
- * acquired by _new. Clients live in sets of VG_WINDOW_WAYS; in a full set the longest unheard-of makes room, and what it
- * sent can then no longer be told from new.
+ * acquired by _new. Clients live in sets of VG_WINDOW_WAYS; in a full set the longest unheard-of makes room, and what
+ * it sent can then no longer be told from new.
  */
 #ifndef VG_SVC_MEM_WINDOW_H
 #define VG_SVC_MEM_WINDOW_H
