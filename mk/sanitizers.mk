@@ -8,4 +8,8 @@ ifeq ($(TSAN),1)
 B := build/tsan
 SANITIZE := -fsanitize=thread
 endif
+ifneq ($(SANITIZE),)
+# Instrumented code hides from gcc the ranges it would need: its guesses about truncation are wrong then.
+SANITIZE += -Wno-format-truncation
+endif
 export B
