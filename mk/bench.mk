@@ -19,7 +19,8 @@ $(BENCH_XDP): $(B)/bench/%: $(B)/obj/bench/xdp/%.o $(B)/obj/bench/xdp/frame.o $(
 $(B)/bench/store: $(B)/obj/bench/micro/store.o $(BENCH_COMMON) $(call room_archives,pool base)
 	$(call link,-lpthread -lm)
 
-$(B)/bench/paths: $(call bench_object,bench/micro/paths.c bench/xdp/frame.c) $(BENCH_COMMON) $(call room_archives,pool base)
+$(B)/bench/paths: $(call bench_object,bench/micro/paths.c bench/xdp/frame.c) $(BENCH_COMMON) \
+		 $(call room_archives,pool base)
 	$(call link,-lbpf -lpthread -lm)
 
 $(B)/bench/traffic.skel.h: bench/xdp/traffic.bpf.c bench/xdp/traffic.h $(BPF_HEADERS) | deps
@@ -44,4 +45,5 @@ bench: all
 -include $(patsubst %.c,$(B)/obj/%.d,$(sort $(wildcard bench/*/*.c)))
 
 # The instruments have a test of their own.
-$(B)/tests/unit/test_bench: $(call bench_object,bench/load/histogram.c bench/load/keys.c bench/load/proto.c bench/xdp/frame.c)
+$(B)/tests/unit/test_bench: $(call bench_object,bench/load/histogram.c bench/load/keys.c bench/load/proto.c \
+			    bench/xdp/frame.c)

@@ -45,8 +45,9 @@ lab_up() {
 	LAB_NODES=$1
 	LAB_DIR=$(mktemp -d "/tmp/$LAB-XXXXXX")
 	ip netns add "$LAB-s"
-	# A switch looks no further than Ethernet: the host's firewall for bridges would drop frames that nodes should judge.
-	lab_switch sysctl -q net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 2> /dev/null || :
+	# A switch looks no further than Ethernet: a firewall for bridges would drop frames that nodes should judge.
+	lab_switch sysctl -q net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 \
+		2> /dev/null || :
 	ip -n "$LAB-s" link add br0 type bridge
 	ip -n "$LAB-s" link set br0 up
 	for ((i = 0; i < LAB_NODES; i++)); do
