@@ -47,7 +47,7 @@ struct vg_conn {
 	void *session;		/* the user's */
 	__u64 input_wanted;	/* set by on_input: contiguous bytes the next message needs in all; 0: not known */
 	__u64 input_max;	/* bound on a single message */
-	bool owed;		/* answers are still to come though it is not paused: the end of input does not end it */
+	bool owed;		/* answers are still to come though it is not paused: the end of input is no end */
 	struct sockaddr_storage peer;
 	/* private to conn.c below */
 	struct vg_conn_pool *pool;

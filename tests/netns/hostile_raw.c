@@ -91,11 +91,17 @@ static void frame_make(struct frame *frame, int tags, unsigned int options_words
 	frame->udp_at = frame->ip_at + ip_bytes;
 	frame->length = frame->udp_at + sizeof(struct udphdr) + message.length;
 	*ip_of(frame) = (struct iphdr){
-		.version = 4, .ihl = (__u8)(ip_bytes / 4), .ttl = 64, .protocol = IPPROTO_UDP, .saddr = source,
-		.daddr = target.address.sin_addr.s_addr, .tot_len = htons((__u16)(frame->length - frame->ip_at)),
+		.version = 4,
+		.ihl = (__u8)(ip_bytes / 4),
+		.ttl = 64,
+		.protocol = IPPROTO_UDP,
+		.saddr = source,
+		.daddr = target.address.sin_addr.s_addr,
+		.tot_len = htons((__u16)(frame->length - frame->ip_at)),
 	};
 	memset(frame->bytes + frame->ip_at + 20, 1, 4 * options_words); /* no-operation options */
-	*udp_of(frame) = (struct udphdr){ .source = htons(PORT), .dest = target.address.sin_port,
+	*udp_of(frame) = (struct udphdr){ .source = htons(PORT),
+					  .dest = target.address.sin_port,
 					  .len = htons((__u16)(sizeof(struct udphdr) + message.length)) };
 	memcpy(frame->bytes + frame->udp_at + sizeof(struct udphdr), message.bytes, message.length);
 	ip_seal(frame);

@@ -162,13 +162,15 @@ static const struct {
 } frames[] = {
 	{ "a frame of another magic", 0, 2, 0x5648, VG_STATUS_BAD_REQUEST, "not a VIRGO header", true },
 	{ "a frame of another version", 2, 1, 9, VG_STATUS_UNSUPPORTED, "this node speaks version 1", true },
-	{ "a frame with a key over its limit", 40, 4, VG_KEY_MAX + 1, VG_STATUS_BAD_REQUEST, "a length over its limit", true },
-	{ "a frame with a body over its limit", 44, 4, VG_BODY_MAX + 1, VG_STATUS_BAD_REQUEST, "a length over its limit", true },
+	{ "a frame with a key over its limit", 40, 4, VG_KEY_MAX + 1, VG_STATUS_BAD_REQUEST, "a length over its limit",
+	  true },
+	{ "a frame with a body over its limit", 44, 4, VG_BODY_MAX + 1, VG_STATUS_BAD_REQUEST,
+	  "a length over its limit", true },
 	{ "a frame of an unknown operation", 3, 1, 77, VG_STATUS_UNSUPPORTED, "unknown operation", false },
-	{ "a frame with an unknown flag", 4, 2, 0x8000, VG_STATUS_BAD_REQUEST, "an unknown flag, or a reserved field that is not zero",
-	  false },
-	{ "a frame with a reserved field", 70, 2, 1, VG_STATUS_BAD_REQUEST, "an unknown flag, or a reserved field that is not zero",
-	  false },
+	{ "a frame with an unknown flag", 4, 2, 0x8000, VG_STATUS_BAD_REQUEST,
+	  "an unknown flag, or a reserved field that is not zero", false },
+	{ "a frame with a reserved field", 70, 2, 1, VG_STATUS_BAD_REQUEST,
+	  "an unknown flag, or a reserved field that is not zero", false },
 	{ "an answer sent to the node", 4, 2, VG_FLAG_REPLY, -1, NULL, false },
 };
 
@@ -223,7 +225,8 @@ static void unproven_frames(void)
 
 	message_make(&message, VG_OP_GET, target.own_key, NULL, 0);
 	stream_send(fd, message.bytes, message.length);
-	good = stream_reply(fd, &reply, &body) && reply.status == VG_STATUS_UNAUTHORIZED && !reply.tag && !reply.load.service_ns;
+	good = stream_reply(fd, &reply, &body) && reply.status == VG_STATUS_UNAUTHORIZED && !reply.tag &&
+	       !reply.load.service_ns;
 	result(good, "a frame without a tag learns nothing", "status %d", reply.status);
 	free(body);
 	close(fd);
@@ -251,7 +254,8 @@ static void cut_off(void)
 /* A byte at a time: the same answers. */
 static void drip(void)
 {
-	static const char said[] = "*3\r\n$3\r\nSET\r\n$4\r\ndrip\r\n$5\r\n1\r\n23\r\nGET drip\r\n*2\r\n$3\r\nDEL\r\n$4\r\ndrip\r\n";
+	static const char said[] =
+		"*3\r\n$3\r\nSET\r\n$4\r\ndrip\r\n$5\r\n1\r\n23\r\nGET drip\r\n*2\r\n$3\r\nDEL\r\n$4\r\ndrip\r\n";
 	static const char wanted[] = "+OK\r\n$5\r\n1\r\n23\r\n:1\r\n";
 	struct vg_wire_header reply = { 0 };
 	struct message message;
@@ -262,7 +266,8 @@ static void drip(void)
 		fd = stream_open();
 		for (size_t i = 0; i < sizeof(said) - 1; i++)
 			stream_send(fd, said + i, 1);
-		result(stream_read(fd, answer, sizeof(wanted) - 1) == sizeof(wanted) - 1 && !memcmp(answer, wanted, sizeof(wanted) - 1),
+		result(stream_read(fd, answer, sizeof(wanted) - 1) == sizeof(wanted) - 1 &&
+			       !memcmp(answer, wanted, sizeof(wanted) - 1),
 		       "RESP a byte at a time", "another answer");
 		close(fd);
 	}
@@ -271,7 +276,8 @@ static void drip(void)
 	fd = stream_open();
 	for (size_t i = 0; i < message.length; i++)
 		stream_send(fd, message.bytes + i, 1);
-	result(stream_reply(fd, &reply, &body) && reply.status == VG_STATUS_OK, "a frame a byte at a time", "status %d", reply.status);
+	result(stream_reply(fd, &reply, &body) && reply.status == VG_STATUS_OK, "a frame a byte at a time", "status %d",
+	       reply.status);
 	free(body);
 	close(fd);
 }
@@ -289,8 +295,8 @@ static void mixtures(void)
 
 	stream_send(fd, "PING\r\n", 6);
 	shutdown(fd, SHUT_WR);
-	result(stream_read(fd, answer, sizeof(answer)) == 7 && !memcmp(answer, "+PONG\r\n", 7), "a half-closed stream is answered, then closed",
-	       "'%s'", answer);
+	result(stream_read(fd, answer, sizeof(answer)) == 7 && !memcmp(answer, "+PONG\r\n", 7),
+	       "a half-closed stream is answered, then closed", "'%s'", answer);
 	close(fd);
 
 	fd = stream_open();
@@ -298,7 +304,8 @@ static void mixtures(void)
 	stream_send(fd, "PING\r\n", 6);
 	stream_send(fd, message.bytes, message.length);
 	stream_send(fd, "\r\nPING\r\n", 8);
-	result(stream_read(fd, answer, 8) == 8 && !memcmp(answer, "+PONG\r\n-", 8), "a frame behind RESP is not RESP", "'%.8s'", answer);
+	result(stream_read(fd, answer, 8) == 8 && !memcmp(answer, "+PONG\r\n-", 8), "a frame behind RESP is not RESP",
+	       "'%.8s'", answer);
 	close(fd);
 	result(honest_is_served(), "and the honest client is served", "it was not");
 }
@@ -336,7 +343,7 @@ static void announcements(void)
 #define PIPELINE 10000
 #define VALUE_BYTES 16384
 
-/* Values of which the smallest share fills an output chunk, asked for by many who read none: chunks must be left for others. */
+/* Values that each take an output chunk, asked for by many who read none: chunks must be left for others. */
 static void many_greedy(const struct message *get)
 {
 	struct message ping;
@@ -379,15 +386,18 @@ static void greedy(void)
 	free(body);
 	message_make(&get, VG_OP_GET, target.own_key, NULL, 0);
 	message_sign(&get);
-	for (struct pollfd room = { .fd = fd, .events = POLLOUT }; asked < PIPELINE && poll(&room, 1, 1000) > 0; asked++)
+	for (struct pollfd room = { .fd = fd, .events = POLLOUT }; asked < PIPELINE && poll(&room, 1, 1000) > 0;
+	     asked++)
 		if (!stream_send(fd, get.bytes, get.length))
 			break;
 	usleep(200000);
 	most = daemon_kib();
 	message_make(&set, VG_OP_PING, "", NULL, 0);
-	result(honest_ask(&set, &body) == VG_STATUS_OK, "a client that does not read: the honest one is served", "it was not");
+	result(honest_ask(&set, &body) == VG_STATUS_OK, "a client that does not read: the honest one is served",
+	       "it was not");
 	free(body);
-	result(most - before < GROWTH_MAX_KIB, "and the daemon has not grown", "%ld KiB for %d questions", most - before, asked);
+	result(most - before < GROWTH_MAX_KIB, "and the daemon has not grown", "%ld KiB for %d questions",
+	       most - before, asked);
 	for (; right < asked; right++)
 		if (stream_read(fd, &reply, sizeof(reply)) != sizeof(reply) || reply.status != VG_STATUS_OK ||
 		    stream_read(fd, back, sizeof(back)) != sizeof(back) || memcmp(back, value, sizeof(back)))
@@ -424,8 +434,8 @@ static void crowd(void)
 		fds[i] = stream_open();
 	for (int i = 0; i < 200; i++)
 		served += is_served(fds[i]);
-	result(served > CONNECTIONS_MAX / 2 && served < CONNECTIONS_MAX, "200 connections: as many as there may be are served",
-	       "%d", served);
+	result(served > CONNECTIONS_MAX / 2 && served < CONNECTIONS_MAX,
+	       "200 connections: as many as there may be are served", "%d", served);
 	result(refused_more("BUSY", before), "and the others are counted", "they are not");
 	result(honest_is_served(), "and who was there before is served", "it was not");
 	for (int i = 0; i < 200; i++)

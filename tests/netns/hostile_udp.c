@@ -21,7 +21,8 @@ struct reply {
 	bool stranger; /* not an answer, or to another question */
 };
 
-static void take_reply(const struct vg_wire_header *header, size_t bytes, const struct message *asked, struct reply *reply)
+static void take_reply(const struct vg_wire_header *header, size_t bytes, const struct message *asked,
+		       struct reply *reply)
 {
 	reply->count++;
 	reply->status = header->status;
@@ -35,7 +36,8 @@ static void take_reply(const struct vg_wire_header *header, size_t bytes, const 
 
 static void send_it(const void *data, size_t bytes)
 {
-	need(sendto(fd, data, bytes, 0, (struct sockaddr *)&target.address, sizeof(target.address)) == (ssize_t)bytes, "sendto");
+	need(sendto(fd, data, bytes, 0, (struct sockaddr *)&target.address, sizeof(target.address)) == (ssize_t)bytes,
+	     "sendto");
 }
 
 /* Everything that comes until the honest question is answered. */
@@ -55,7 +57,8 @@ static struct reply collect(const struct message *asked)
 		send_it(honest.bytes, honest.length);
 		while (poll(&wait, 1, 1000) > 0) {
 			bytes = recv(fd, arrived.bytes, sizeof(arrived.bytes), 0);
-			if (bytes >= (ssize_t)sizeof(arrived.header) && arrived.header.sequence == honest.header.sequence)
+			if (bytes >= (ssize_t)sizeof(arrived.header) &&
+			    arrived.header.sequence == honest.header.sequence)
 				return reply;
 			if (bytes >= 0)
 				take_reply(&arrived.header, (size_t)bytes, asked, &reply);
@@ -101,7 +104,7 @@ static const struct {
 	const char *name;
 	unsigned int at, bytes; /* this field gets this value; bytes 0: only the length changes */
 	__u64 value;
-	size_t length;		/* 0: as it is */
+	size_t length; /* 0: as it is */
 	int wanted;
 	const char *counter;
 } spoilt[] = {
@@ -294,8 +297,9 @@ static void reflection(void)
 		       "%d answers, %zu bytes", reply.count, reply.longest);
 	else
 		result(reply.count == 1 && reply.status == VG_STATUS_TOO_BIG && reply.longest <= message.length &&
-		       refused_more("REFLECTION", before), "an unproven source gets no more bytes than it sent",
-		       "%d answers, status %d, %zu bytes", reply.count, reply.status, reply.longest);
+			       refused_more("REFLECTION", before),
+		       "an unproven source gets no more bytes than it sent", "%d answers, status %d, %zu bytes",
+		       reply.count, reply.status, reply.longest);
 	store_known(OWN_VALUE, strlen(OWN_VALUE));
 }
 
@@ -357,14 +361,15 @@ static void wrong_node(void)
 		judge("a key of another node", &message, VG_STATUS_WRONG_NODE, "WRONG_NODE", target.keyed);
 		message.header.flags |= VG_HTOBE16(VG_FLAG_FORWARDED);
 		message_sign(&message);
-		judge("a forwarded question for another node", &message, VG_STATUS_WRONG_NODE, "WRONG_NODE", target.keyed);
+		judge("a forwarded question for another node", &message, VG_STATUS_WRONG_NODE, "WRONG_NODE",
+		      target.keyed);
 		return;
 	}
 	message.header.hops = VG_HOPS_MAX;
 	send_it(message.bytes, message.length);
 	reply = collect(&message);
-	result(reply.count == 1 && reply.status == VG_STATUS_WRONG_NODE, "a datagram that was steered often enough stays",
-	       "%d answers, status %d", reply.count, reply.status);
+	result(reply.count == 1 && reply.status == VG_STATUS_WRONG_NODE,
+	       "a datagram that was steered often enough stays", "%d answers, status %d", reply.count, reply.status);
 }
 
 int main(int argc, char **argv)

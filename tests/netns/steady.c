@@ -64,7 +64,8 @@ static void note_wrong(const struct ask *asked, const char *what, const struct m
 {
 	if (!wrong++)
 		snprintf(first_wrong, sizeof(first_wrong), "%s of %s, at least version %llu: status %d, '%.60s'", what,
-			 key[asked->key].name, asked->version, answer->header.status, (const char *)answer->bytes + sizeof(answer->header));
+			 key[asked->key].name, asked->version, answer->header.status,
+			 (const char *)answer->bytes + sizeof(answer->header));
 }
 
 static void judge(const struct ask *asked, const struct message *answer)
@@ -98,7 +99,9 @@ static void ask_something(struct ask *place, __u64 random)
 	struct message message;
 	char value[512];
 
-	*place = (struct ask){ .key = number, .sent_ms = now_ms(), .sets = random % 100 < SETS_PERCENT && !key[number].setting };
+	*place = (struct ask){ .key = number,
+			       .sent_ms = now_ms(),
+			       .sets = random % 100 < SETS_PERCENT && !key[number].setting };
 	if (place->sets) {
 		key[number].setting = true;
 		place->version = ++key[number].sent;
@@ -128,7 +131,8 @@ static void take_answers(void)
 
 	if (poll(&wait, 1, 10) <= 0)
 		return;
-	while (memset(&answer, 0, sizeof(answer)), (bytes = recv(fd, answer.bytes, sizeof(answer.bytes) - 1, MSG_DONTWAIT)) >= 0)
+	while (memset(&answer, 0, sizeof(answer)),
+	       (bytes = recv(fd, answer.bytes, sizeof(answer.bytes) - 1, MSG_DONTWAIT)) >= 0)
 		for (int i = 0; i < WINDOW; i++)
 			if (ask[i].sequence && ask[i].sequence == VG_BE64TOH(answer.header.sequence)) {
 				judge(&ask[i], &answer);
@@ -178,8 +182,8 @@ static int count_kept(void)
 
 		message_make(&message, VG_OP_GET, key[i].name, NULL, 0);
 		if (honest_ask(&message, &body) == VG_STATUS_OK && sscanf(body, "%63s %llu", found, &version) == 2 &&
-		    version >= key[i].acknowledged && version <= key[i].sent && value_of(i, version, value) == strlen(body) &&
-		    !memcmp(value, body, strlen(body)))
+		    version >= key[i].acknowledged && version <= key[i].sent &&
+		    value_of(i, version, value) == strlen(body) && !memcmp(value, body, strlen(body)))
 			kept++;
 		free(body);
 	}

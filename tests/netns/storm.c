@@ -72,7 +72,8 @@ static bool is_kept(int number)
 static void mutate(__u8 *bytes, size_t length)
 {
 	for (__u64 changes = 1 + draw(4); length && changes; changes--) {
-		size_t at = draw(draw(4) && length > sizeof(struct vg_wire_header) ? sizeof(struct vg_wire_header) : length);
+		size_t at = draw(draw(4) && length > sizeof(struct vg_wire_header) ? sizeof(struct vg_wire_header)
+										   : length);
 		size_t run = 1 + draw(8);
 
 		switch (draw(3)) {
@@ -91,8 +92,9 @@ static void mutate(__u8 *bytes, size_t length)
 /* An honest message of any operation that a datagram may carry; its keys are not those that are kept. */
 static void random_message(struct message *message)
 {
-	static const __u8 operations[] = { VG_OP_PING, VG_OP_GET, VG_OP_GET, VG_OP_SET, VG_OP_DEL, VG_OP_HANDLE_GET, VG_OP_HANDLE_SET,
-					   VG_OP_HANDLE_FREE, VG_OP_STATUS };
+	static const __u8 operations[] = { VG_OP_PING,	     VG_OP_GET,		VG_OP_GET,
+					   VG_OP_SET,	     VG_OP_DEL,		VG_OP_HANDLE_GET,
+					   VG_OP_HANDLE_SET, VG_OP_HANDLE_FREE, VG_OP_STATUS };
 	__u8 operation = operations[draw(sizeof(operations))], body[200];
 	size_t body_bytes = operation == VG_OP_SET || operation == VG_OP_HANDLE_SET ? draw(sizeof(body)) : 0;
 	char key[32] = "";
@@ -119,7 +121,8 @@ static bool measure(size_t longest)
 		while (poll(&wait, 1, 1000) > 0) {
 			ssize_t bytes = recv(fd, arrived.bytes, sizeof(arrived.bytes), 0);
 
-			if (bytes >= (ssize_t)sizeof(arrived.header) && arrived.header.sequence == honest.header.sequence)
+			if (bytes >= (ssize_t)sizeof(arrived.header) &&
+			    arrived.header.sequence == honest.header.sequence)
 				return good;
 			good &= bytes <= (ssize_t)longest;
 		}
@@ -146,7 +149,8 @@ static void datagrams(__u64 count)
 			message_sign(&message);
 			if (!late)
 				mutate(message.bytes, length < 80 ? 80 : length);
-			sendto(fd, message.bytes, message.length, 0, (struct sockaddr *)&target.address, sizeof(target.address));
+			sendto(fd, message.bytes, message.length, 0, (struct sockaddr *)&target.address,
+			       sizeof(target.address));
 		}
 		measured &= measure(target.keyed ? VG_DATAGRAM_MAX : length);
 		kept &= is_kept((int)draw(KEYS));
@@ -161,11 +165,20 @@ static void datagrams(__u64 count)
  */
 
 static const char *const lines[] = {
-	"*3\r\n$3\r\nSET\r\n$7\r\nstorm:1\r\n$5\r\nvalue\r\n", "*2\r\n$3\r\nGET\r\n$7\r\nstorm:1\r\n", "PING\r\nPING\r\nECHO storm\r\n",
-	"*4\r\n$4\r\nMSET\r\n$7\r\nstorm:2\r\n$1\r\n2\r\n", "*5\r\n$4\r\nSCAN\r\n$1\r\n0\r\n$5\r\nMATCH\r\n$1\r\ns\r\n", "INCR storm:n\r\n",
-	"*3\r\n$6\r\nAPPEND\r\n$7\r\nstorm:3\r\n$3\r\nabc\r\n", "HELLO 3\r\nCLIENT ID\r\nINFO\r\n", "SETRANGE storm:4 10 x\r\nGETRANGE storm:4 0 -1\r\n",
-	"virgo_cloud_malloc(64)\r\nvirgo_set(storm:5,v)\r\nvirgo_get(storm:5)\r\n", "GET / HTTP/1.1\r\nHost: storm\r\n\r\n", "set k 0 0 1\r\nx\r\n",
-	"COMMAND DOCS get\r\nCOMMAND COUNT\r\nMEMORY USAGE storm:1\r\n", "EXPIRE storm:1 100\r\nTTL storm:1\r\nPERSIST storm:1\r\n",
+	"*3\r\n$3\r\nSET\r\n$7\r\nstorm:1\r\n$5\r\nvalue\r\n",
+	"*2\r\n$3\r\nGET\r\n$7\r\nstorm:1\r\n",
+	"PING\r\nPING\r\nECHO storm\r\n",
+	"*4\r\n$4\r\nMSET\r\n$7\r\nstorm:2\r\n$1\r\n2\r\n",
+	"*5\r\n$4\r\nSCAN\r\n$1\r\n0\r\n$5\r\nMATCH\r\n$1\r\ns\r\n",
+	"INCR storm:n\r\n",
+	"*3\r\n$6\r\nAPPEND\r\n$7\r\nstorm:3\r\n$3\r\nabc\r\n",
+	"HELLO 3\r\nCLIENT ID\r\nINFO\r\n",
+	"SETRANGE storm:4 10 x\r\nGETRANGE storm:4 0 -1\r\n",
+	"virgo_cloud_malloc(64)\r\nvirgo_set(storm:5,v)\r\nvirgo_get(storm:5)\r\n",
+	"GET / HTTP/1.1\r\nHost: storm\r\n\r\n",
+	"set k 0 0 1\r\nx\r\n",
+	"COMMAND DOCS get\r\nCOMMAND COUNT\r\nMEMORY USAGE storm:1\r\n",
+	"EXPIRE storm:1 100\r\nTTL storm:1\r\nPERSIST storm:1\r\n",
 };
 
 static size_t random_stream(__u8 *bytes, size_t room)
@@ -180,7 +193,8 @@ static size_t random_stream(__u8 *bytes, size_t room)
 		message_sign(&message);
 		if (length + message.length > room || length + strlen(line) > room)
 			break;
-		memcpy(bytes + length, binary ? (const void *)message.bytes : line, binary ? message.length : strlen(line));
+		memcpy(bytes + length, binary ? (const void *)message.bytes : line,
+		       binary ? message.length : strlen(line));
 		length += binary ? message.length : strlen(line);
 	}
 	if (draw(8))

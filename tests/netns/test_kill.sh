@@ -13,6 +13,7 @@ ROUNDS=4
 
 reason() { lab_agent 0 status --json | jq "[.counters[] | select(.reason == \"$1\") | .packets] | add // 0"; }
 # rises REASON FROM: within ten seconds
+# shellcheck disable=SC2317 # called by tap_ok
 rises() {
 	for _ in $(seq 100); do
 		[ "$(reason "$1")" -gt "$2" ] && return 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# A seeded storm of random messages against a whole node, with XDP and a cluster key and without either; an honest client's
-# values stay what they were.
+# A seeded storm of random messages against a whole node, with XDP and a cluster key and without either; an honest
+# client's values stay what they were.
 #
 #   VG_STORM_SEED=n replays one storm; VG_STORM_DATAGRAMS and VG_STORM_STREAMS set how long it is.
 cd "$(dirname "$0")/../.." || exit 1
@@ -20,7 +20,8 @@ storm() { # NAME KEY
 		[ "$status" = ok ]
 		tap_result $? "$1: $what"
 	done < <(lab_client timeout 250 "$LAB_BUILD/tests/netns/storm" "$(lab_address 0)" "$2" "$SEED" \
-		"${VG_STORM_DATAGRAMS:-100000}" "${VG_STORM_STREAMS:-10000}" || echo "bad the client itself: it ended with $?")
+		"${VG_STORM_DATAGRAMS:-100000}" "${VG_STORM_STREAMS:-10000}" ||
+		echo "bad the client itself: it ended with $?")
 	tap_ok "$1: the daemon ends in order" lab_stop 0
 	grep -Eq 'Sanitizer|runtime error' "$LAB_DIR/virgod0.log"
 	tap_is "$1: no sanitizer has spoken" $? 1

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Whole nodes, one to three, on one simulated network: Redis, binary and text clients pipeline requests on keys of their
- * own through any node, in pieces, under faults, and know every byte that must come back, whoever owns the key. In some
- * runs streams break, also between the nodes: then answers may be errors, but nobody hangs and nothing is lost from a pool.
+ * Whole nodes, one to three, on one simulated network: Redis, binary and text clients pipeline requests on keys of
+ * their own through any node, in pieces, under faults, and know every byte that must come back, whoever owns the key.
+ * In some runs streams break, also between the nodes: then answers may be errors, but nobody hangs and nothing is lost
+ * from a pool.
  *
  *   VG_SIM_SEED=n replays one run: clock and random numbers are the simulation's. VG_SIM_RUNS=n sets how many.
  */
@@ -70,15 +71,15 @@ static void say_seed(int signal_number)
 	}
 }
 
-#define check(condition)                                             \
-	do {                                                         \
-		if (!(condition)) {                                  \
-			say_seed(0);                                 \
-			fail_msg("seed %llu: %s", seed, #condition); \
-		}                                                    \
+#define check(condition)                                                                                               \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			say_seed(0);                                                                                   \
+			fail_msg("seed %llu: %s", seed, #condition);                                                   \
+		}                                                                                                      \
 	} while (0)
 
-/* ---- nodes --------------------------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------------------------- */
 
 struct cluster {
 	int nodes;
@@ -114,7 +115,8 @@ static void node_start(struct cluster *cluster, int node)
 	options->arena_bytes = 16 << 20;
 	options->heap_bytes = 64 << 20;
 	options->idle_timeout_s = 0;
-	if (vg_options_finish(options, why, sizeof(why)) || vg_world_new(&cluster->world[node], options, NULL, why, sizeof(why)))
+	if (vg_options_finish(options, why, sizeof(why)) ||
+	    vg_world_new(&cluster->world[node], options, NULL, why, sizeof(why)))
 		fail_msg("%s", why);
 	vg_store_worker(cluster->world[node]->store, 0);
 	cluster->chunks[node] = cluster->world[node]->workers[0].chunks.free_count;
@@ -126,7 +128,7 @@ static void turn(struct cluster *cluster)
 		check(vg_worker_step(&cluster->world[i]->workers[0], vg_sim_random(WAIT_TURNS) == 0) >= 0);
 }
 
-/* ---- what is said, and what must come back -------------------------------------------------------------------------- */
+/* ---- what is said, and what must come back ---------------------------------------------------------------------- */
 
 enum tongue { TONGUE_RESP, TONGUE_BINARY, TONGUE_TEXT, TONGUE_MAX };
 
@@ -281,7 +283,8 @@ static void random_value(struct text *value, bool letters)
 
 static void plan_request(struct client *client)
 {
-	static const enum verb verbs[] = { VERB_SET, VERB_SET, VERB_SET, VERB_GET, VERB_GET, VERB_GET, VERB_DEL, VERB_PING };
+	static const enum verb verbs[] = { VERB_SET, VERB_SET, VERB_SET, VERB_GET,
+					   VERB_GET, VERB_GET, VERB_DEL, VERB_PING };
 	enum verb verb = verbs[vg_sim_random(sizeof(verbs) / sizeof(verbs[0]))];
 	int number = (int)vg_sim_random(KEYS);
 	struct text *value = &client->value[number];
@@ -303,7 +306,7 @@ static void plan_request(struct client *client)
 		client->present[number] = verb == VERB_SET;
 }
 
-/* ---- clients ------------------------------------------------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------------------------- */
 
 static void client_start(struct client *client, int number, const struct cluster *cluster)
 {
@@ -353,7 +356,8 @@ static void judge(struct client *client)
 		check(!memcmp(header, client->answers.bytes + client->judged, length));
 		client->judged += length;
 	}
-	check(!memcmp(client->heard.bytes + client->judged, client->answers.bytes + client->judged, end - client->judged));
+	check(!memcmp(client->heard.bytes + client->judged, client->answers.bytes + client->judged,
+		      end - client->judged));
 	client->judged = end;
 }
 
@@ -399,7 +403,7 @@ static void client_turn(struct client *client, const struct cluster *cluster)
 		client_read(client, cluster);
 }
 
-/* ---- runs ---------------------------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------------------------ */
 
 static bool is_quiet(const struct cluster *cluster, int clients)
 {
@@ -410,7 +414,8 @@ static bool is_quiet(const struct cluster *cluster, int clients)
 
 		accepted += worker->stats.connections_accepted;
 		/* The links between nodes stay. */
-		if (worker->stats.in_flight || vg_sim_buffers_out(worker->io) || worker->chunks.free_count != cluster->chunks[i] ||
+		if (worker->stats.in_flight || vg_sim_buffers_out(worker->io) ||
+		    worker->chunks.free_count != cluster->chunks[i] ||
 		    vg_conn_pool_used(worker->conns) > 2U * (__u32)(cluster->nodes - 1))
 			return false;
 	}
@@ -459,7 +464,9 @@ static void run_once(void)
 static void test_cluster_answers_every_seed(void **state)
 {
 	const char *one = getenv("VG_SIM_SEED"), *count = getenv("VG_SIM_RUNS");
-	__u64 first = one ? strtoull(one, NULL, 0) : 1, runs = one ? 1 : count ? strtoull(count, NULL, 0) : RUNS_DEFAULT;
+	__u64 first = one ? strtoull(one, NULL, 0) : 1, runs = one     ? 1
+							       : count ? strtoull(count, NULL, 0)
+								       : RUNS_DEFAULT;
 
 	vg_log_configure(VG_LOG_ERROR, VG_LOG_STDERR);
 	address = 127u << 24 | 32u << 16 | ((__u32)getpid() & 0xffff);
@@ -469,7 +476,8 @@ static void test_cluster_answers_every_seed(void **state)
 	signal(SIGABRT, SIG_DFL);
 	if (runs >= RUNS_DEFAULT)
 		assert_true(reached.forwarded && reached.broken);
-	print_message("# requests asked of another node %llu, runs with broken streams %llu\n", reached.forwarded, reached.broken);
+	print_message("# requests asked of another node %llu, runs with broken streams %llu\n", reached.forwarded,
+		      reached.broken);
 }
 
 int main(void)
