@@ -57,7 +57,7 @@ static struct reply collect(const struct message *asked)
 		send_it(honest.bytes, honest.length);
 		while (poll(&wait, 1, 1000) > 0) {
 			bytes = recv(fd, arrived.bytes, sizeof(arrived.bytes), 0);
-			if (bytes >= (ssize_t)sizeof(arrived.header) &&
+			if (bytes >= (ssize_t)sizeof(arrived.header) && arrived.header.client == honest.header.client &&
 			    arrived.header.sequence == honest.header.sequence)
 				return reply;
 			if (bytes >= 0)
