@@ -122,6 +122,7 @@ static bool measure(size_t longest)
 			ssize_t bytes = recv(fd, arrived.bytes, sizeof(arrived.bytes), 0);
 
 			/* A mutant may bear the number of this question, but not its client's name too. */
+			/* By the client's name too: a mutant may have drawn the sequence number of the honest one. */
 			if (bytes >= (ssize_t)sizeof(arrived.header) && arrived.header.client == honest.header.client &&
 			    arrived.header.sequence == honest.header.sequence)
 				return good;
