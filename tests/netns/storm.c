@@ -127,8 +127,8 @@ static bool measure(size_t longest)
 			    arrived.header.sequence == honest.header.sequence)
 				return good;
 			if (bytes > (ssize_t)longest && good) {
-				printf("# %zd bytes for %zu: operation %d, status %d, flags %#x, sequence %llu, asked %llu\n", bytes,
-				       longest, arrived.header.opcode, arrived.header.status, VG_BE16TOH(arrived.header.flags),
+				printf("# %zd bytes for %zu: operation %d, status %d, number %llu, asked %llu\n",
+				       bytes, longest, arrived.header.opcode, arrived.header.status,
 				       VG_BE64TOH(arrived.header.sequence), VG_BE64TOH(honest.header.sequence));
 				good = false;
 			}
