@@ -347,6 +347,7 @@ static void announcements(void)
 static void many_greedy(const struct message *get)
 {
 	struct message ping;
+	__u64 before = refused("NO_MEMORY");
 	bool served = true;
 	int fds[40];
 	char *body;
@@ -362,6 +363,8 @@ static void many_greedy(const struct message *get)
 		free(body);
 	}
 	result(served, "forty clients that do not read: the honest one is served", "it was not");
+	result(refused("NO_MEMORY") == before, "and nobody is cut off for lack of output", "%llu were",
+	       refused("NO_MEMORY") - before);
 	for (int i = 0; i < 40; i++)
 		close(fds[i]);
 }
