@@ -10,6 +10,7 @@
 #   lab_start I  agent and daemon of node I; LAB_VIRGOD_FLAGS has further flags, LAB_XDP=no leaves BPF out
 #   lab_stop I   end node I's daemon in order;    lab_kill I: kill -9
 
+PATH=$PATH:/usr/sbin:/sbin # su leaves them out
 LAB=vg$$
 LAB_DIR=
 LAB_NODES=0
