@@ -26,7 +26,7 @@ __u64 vg_netns_inode(void)
 	return stat("/proc/self/ns/net", &netns) ? 0 : netns.st_ino;
 }
 
-/* ---- entries ----------------------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------------------------- */
 
 /* What the kernel says of a link: which program, and whether its interface still exists. */
 static void link_describe(int fd, struct vg_attachment *attachment)
@@ -129,7 +129,7 @@ static int entry_put(struct vg_pin_root *root, const struct vg_attachment *attac
 	return vg_pin_put(root, VG_PIN_LINKS, name, fd);
 }
 
-/* ---- XDP --------------------------------------------------------------------------------------------------------- */
+/* ---- XDP ------------------------------------------------------------------------------------------------------- */
 
 /* Say who sits on the interface. */
 static int explain_occupant(__u32 ifindex, __u32 program_id)
@@ -255,7 +255,7 @@ int vg_attach_xdp(struct vg_pin_root *root, enum vg_object which, __u32 ifindex,
 	return find(root, ifindex, true, ret_attachment);
 }
 
-/* ---- tc egress --------------------------------------------------------------------------------------------------- */
+/* ---- tc egress ------------------------------------------------------------------------------------------------- */
 
 static int tcx_attach(struct vg_pin_root *root, int program_fd, __u32 ifindex, struct vg_attachment *attachment)
 {
@@ -340,7 +340,7 @@ int vg_attach_egress(struct vg_pin_root *root, __u32 ifindex, enum vg_egress_mod
 	return find(root, ifindex, false, ret_attachment);
 }
 
-/* ---- away and over ----------------------------------------------------------------------------------------------- */
+/* ---- away and over --------------------------------------------------------------------------------------------- */
 
 int vg_attachment_remove(const struct vg_pin_root *root, const struct vg_attachment *attachment, bool forget)
 {

@@ -18,7 +18,7 @@
 #include "probe.h"
 #include "status.h"
 
-/* ---- load -------------------------------------------------------------------------------------------------------- */
+/* ---- load ------------------------------------------------------------------------------------------------------ */
 
 /* Bring one object in: its maps are the pinned ones where they exist, and a program that is pinned already stays. */
 static int load_one(struct vg_pin_root *root, enum vg_object which, bool *ret_adopted)
@@ -122,7 +122,7 @@ int vg_command_load(const struct vg_options *options)
 	return error;
 }
 
-/* ---- attach ------------------------------------------------------------------------------------------------------ */
+/* ---- attach ---------------------------------------------------------------------------------------------------- */
 
 static int interface_find(const char *interface, __u32 *ret_ifindex)
 {
@@ -219,7 +219,7 @@ int vg_control_start(struct vg_pin_root *root, const struct vg_options *options)
 	return error;
 }
 
-/* ---- detach and unload ------------------------------------------------------------------------------------------- */
+/* ---- detach and unload ----------------------------------------------------------------------------------------- */
 
 static int detach_one(struct vg_pin_root *root, const char *interface)
 {

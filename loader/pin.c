@@ -70,7 +70,7 @@ int vg_pin_root_init(struct vg_pin_root *root, const char *path)
 	return 0;
 }
 
-/* ---- changes and the way back ------------------------------------------------------------------------------------ */
+/* ---- changes and the way back ---------------------------------------------------------------------------------- */
 
 static void change_record(struct vg_pin_root *root, const char *path, bool directory)
 {
@@ -131,7 +131,7 @@ static int root_make(struct vg_pin_root *root)
 	return error;
 }
 
-/* ---- the lock ---------------------------------------------------------------------------------------------------- */
+/* ---- the lock -------------------------------------------------------------------------------------------------- */
 
 /* Whether the locked descriptor is still what the path names: the holder before us may have removed it. */
 static bool still_there(int fd, const char *path)
@@ -200,7 +200,7 @@ void vg_pin_root_unlock(struct vg_pin_root *root)
 	root->lock_fd = -1;
 }
 
-/* ---- layouts and directories ------------------------------------------------------------------------------------- */
+/* ---- layouts and directories ----------------------------------------------------------------------------------- */
 
 int vg_pin_layout_check(const struct vg_pin_root *root)
 {
@@ -256,7 +256,7 @@ int vg_pin_directories_make(struct vg_pin_root *root)
 	return error;
 }
 
-/* ---- pins -------------------------------------------------------------------------------------------------------- */
+/* ---- pins ------------------------------------------------------------------------------------------------------ */
 
 int vg_pin_get(const struct vg_pin_root *root, enum vg_pin_directory directory, const char *name)
 {

@@ -189,7 +189,7 @@ static int bpffs_try(const char *pin_root)
 	return vg_pin_is_bpffs(path) ? 0 : -ENOTSUP;
 }
 
-/* ---- showing it -------------------------------------------------------------------------------------------------- */
+/* ---- showing it ------------------------------------------------------------------------------------------------ */
 
 struct report {
 	json_t *json; /* NULL: lines for people */

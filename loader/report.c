@@ -51,7 +51,7 @@ static const char *node_address(const struct vg_node *node, int family, char (*b
 	return has ? inet_ntop(family, address, *buffer, sizeof(*buffer)) : NULL;
 }
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------------- */
 
 static void table_head(FILE *out, const struct vg_node_status *status)
 {
@@ -130,7 +130,7 @@ void vg_report_table(FILE *out, const struct vg_node_status *status)
 	table_nodes(out, status);
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------------------------ */
 
 static json_t *json_programs(const struct vg_node_status *status)
 {
@@ -239,7 +239,7 @@ json_t *vg_report_json(const struct vg_node_status *status)
 			 json_attachments(status), "counters", json_counters(status), "nodes", json_nodes(status));
 }
 
-/* ---- metrics ----------------------------------------------------------------------------------------------------- */
+/* ---- metrics --------------------------------------------------------------------------------------------------- */
 
 static void metric_head(FILE *out, const char *name, const char *type, const char *help)
 {

@@ -28,7 +28,7 @@ struct telemetry {
 	const struct vg_options *options;
 };
 
-/* ---- what is answered -------------------------------------------------------------------------------------------- */
+/* ---- what is answered ------------------------------------------------------------------------------------------ */
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned int status, const char *type, char *body,
 			      size_t bytes)
@@ -139,7 +139,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	return answer_text(connection, MHD_HTTP_NOT_FOUND, "/metrics, /status or /healthz\n");
 }
 
-/* ---- the service ------------------------------------------------------------------------------------------------- */
+/* ---- the service ----------------------------------------------------------------------------------------------- */
 
 static int admin_start(struct telemetry *telemetry, struct MHD_Daemon **ret_daemon)
 {

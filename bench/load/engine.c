@@ -109,7 +109,7 @@ static void arm_receive(struct engine *engine, __u32 number)
 	sqe->user_data = number;
 }
 
-/* ---- receiving -------------------------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------------------------- */
 
 static void count_answer(struct engine *engine, struct connection *connection, enum vg_bench_answer answer, __u64 head,
 			 __u64 length)
@@ -209,7 +209,7 @@ static unsigned int reap(struct engine *engine)
 	return count;
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------------------------- */
 
 /* Send what is due. Returns the nanoseconds until the next request is; 0: some are due and no connection is free. */
 static __u64 send_due(struct engine *engine)
@@ -297,7 +297,7 @@ static void measure(struct engine *engine)
 	result->seconds = (double)(end_ns - begin_ns) / 1e9;
 }
 
-/* ---- setting up -------------------------------------------------------------------------------------------------- */
+/* ---- setting up ------------------------------------------------------------------------------------------------ */
 
 static int connect_one(const struct vg_bench_load *load, int *ret_socket)
 {

@@ -63,7 +63,6 @@ static __always_inline bool vg_item_has_key(__u32 item, const struct vg_xdp_key 
 
 /*
  * Whether the item holds the key: VG_REASON_HIT, VG_REASON_NOT_FOUND, or IN_HEAP when its key is not here to compare.
- * 
  */
 static __always_inline int vg_item_compare(__u32 item, const struct vg_xdp_key *key, struct vg_found *found)
 {

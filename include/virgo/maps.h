@@ -167,7 +167,7 @@ VG_INLINE __u32 vg_handle_slot_index(__u64 handle)
 	return (__u32)handle & ((1u << VG_HANDLE_SLOT_BITS) - 1);
 }
 
-/* ---- what the daemon tells the programs ------------------------------------------------------------------------- */
+/* ---- what the daemon tells the programs ------------------------------------------------------------------------ */
 
 #define VG_CONFIG_KEYED 0x1  /* a cluster key is set: tags are checked */
 
@@ -226,10 +226,7 @@ struct vg_node {
 };
 VG_ASSERT_SIZE(struct vg_node, 40);
 
-/*
- * ---- what the programs tell each other
- * -------------------------------------------------------------------------------
- */
+/* ---- what the programs tell each other ------------------------------------------------------------------------- */
 
 /* An IP address; IPv4 as ::ffff:a.b.c.d. */
 struct vg_ip_address {
@@ -251,7 +248,7 @@ struct vg_neighbour {
 };
 VG_ASSERT_SIZE(struct vg_neighbour, 24);
 
-/* ---- what the programs tell the world ---------------------------------------------------------------------------- */
+/* ---- what the programs tell the world -------------------------------------------------------------------------- */
 
 struct vg_counter {
 	__u64 packets;

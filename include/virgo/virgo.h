@@ -45,7 +45,7 @@ extern "C" {
 
 struct virgo;
 
-/* ---- opening and closing ---------------------------------------------------------------------------------------- */
+/* ---- opening and closing --------------------------------------------------------------------------------------- */
 
 #define VIRGO_WINDOW_MAX 4096
 
@@ -85,7 +85,7 @@ const char *virgo_error_text(const struct virgo *virgo);
 /* "0.1.0" */
 const char *virgo_version(void);
 
-/* ---- keys ------------------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------------------------ */
 
 /* Flags of a set. */
 #define VIRGO_IF_ABSENT 0x1
@@ -104,7 +104,7 @@ int virgo_key_set(struct virgo *virgo, const void *key, size_t key_length, const
 		  uint64_t expire_ms, unsigned int flags);
 int virgo_key_del(struct virgo *virgo, const void *key, size_t key_length);
 
-/* ---- memory ----------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 /* Cleared memory somewhere in the pool, on the less loaded of two nodes; large allocations are spread over nodes. */
 int virgo_malloc(struct virgo *virgo, uint64_t bytes, uint64_t *ret_handle);
@@ -117,7 +117,7 @@ int virgo_get_range(struct virgo *virgo, uint64_t handle, uint64_t offset, void 
 /* How many bytes the allocation has. */
 int virgo_size(struct virgo *virgo, uint64_t handle, uint64_t *ret_bytes);
 
-/* ---- nodes ------------------------------------------------------------------------------------------------------ */
+/* ---- nodes ----------------------------------------------------------------------------------------------------- */
 
 /* How busy a node said it was. */
 struct virgo_load {
@@ -147,7 +147,7 @@ int virgo_topology(struct virgo *virgo, unsigned int node, char **ret_json);
 int virgo_command(struct virgo *virgo, int count, const char *const *arguments, const size_t *lengths, char **ret_reply,
 		  size_t *ret_length);
 
-/* ---- many requests at once --------------------------------------------------------------------------------------- */
+/* ---- many requests at once ------------------------------------------------------------------------------------- */
 
 enum virgo_operation {
 	VIRGO_PING = 1,

@@ -21,7 +21,7 @@ struct vg_out_chunk {
 	__u8 data[VG_OUT_CHUNK_BYTES] __attribute__((aligned(64)));
 };
 
-/* ---- the pool --------------------------------------------------------------------------------------------------- */
+/* ---- the pool -------------------------------------------------------------------------------------------------- */
 
 int vg_out_pool_init(struct vg_out_pool *pool, __u32 chunks)
 {
@@ -95,7 +95,7 @@ static struct vg_out_chunk *chunk_add(struct vg_out *out)
 	return chunk;
 }
 
-/* ---- appending --------------------------------------------------------------------------------------------------- */
+/* ---- appending ------------------------------------------------------------------------------------------------- */
 
 void vg_out_init(struct vg_out *out, struct vg_out_pool *pool)
 {
@@ -180,10 +180,7 @@ void vg_out_lend(struct vg_out *out, const void *data, size_t bytes, void (*rele
 	out->bytes += bytes;
 }
 
-/*
- * ---- sending ------------------------------------------------------------------------------------------------------
- * 
- */
+/* ---- sending --------------------------------------------------------------------------------------------------- */
 
 int vg_out_peek(const struct vg_out *out, struct iovec *vectors, int count)
 {

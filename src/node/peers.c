@@ -339,8 +339,7 @@ void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_reque
 		peers->worker->stats.forwarded++;
 }
 
-/* ---- housekeeping
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- housekeeping ---------------------------------------------------------------------------------------------- */
 
 static void tend_link(struct link *link)
 {

@@ -23,7 +23,7 @@ static struct vg_worker *of_env(struct vg_env *env)
 	return env->node;
 }
 
-/* ---- input ------------------------------------------------------------------------------------------------------ */
+/* ---- input ----------------------------------------------------------------------------------------------------- */
 
 static ssize_t on_input(struct vg_conn *conn, const __u8 *data, size_t length)
 {
@@ -164,8 +164,7 @@ void vg_sessions_deinit(struct vg_worker *worker)
 	worker->sessions = NULL;
 }
 
-/* ---- what services ask of sessions
- * ----------------------------------------------------------------------------------- */
+/* ---- what services ask of sessions ----------------------------------------------------------------------------- */
 
 void vg_session_pause(struct vg_session *session)
 {
@@ -266,7 +265,7 @@ bool vg_session_kill(struct vg_env *env, __u64 id)
 	return found;
 }
 
-/* ---- housekeeping ------------------------------------------------------------------------------------------------ */
+/* ---- housekeeping ---------------------------------------------------------------------------------------------- */
 
 static void tend_one(struct vg_worker *worker, struct vg_node_session *own, __u64 idle_ns)
 {

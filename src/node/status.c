@@ -32,8 +32,7 @@ static struct vg_world *world_of(const struct vg_env *env)
 	return ((struct vg_worker *)env->node)->world;
 }
 
-/* ---- what is counted in every turn
- * ------------------------------------------------------------------------------------- */
+/* ---- what is counted in every turn ----------------------------------------------------------------------------- */
 
 static unsigned int latency_bucket(__u64 ns)
 {
@@ -71,8 +70,7 @@ __u16 vg_worker_memory_free_permille(const struct vg_world *world)
 	return (__u16)(arena < heap ? arena : heap);
 }
 
-/* ---- what services ask
- * ------------------------------------------------------------------------------------------------- */
+/* ---- what services ask ----------------------------------------------------------------------------------------- */
 
 __u64 vg_env_random(struct vg_env *env)
 {
@@ -100,8 +98,7 @@ __u64 vg_env_uptime_s(const struct vg_env *env)
 	return (env->clock->monotonic_ns - world_of(env)->started_ns) / 1000000000;
 }
 
-/* ---- JSON
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------------------------ */
 
 /* The bucket in which the given share of all requests lies, as its upper edge. */
 static __u64 percentile_ns(const struct vg_stats *stats, unsigned int permille)

@@ -222,8 +222,7 @@ static void on_datagram(void *owner, const struct vg_io_event *event)
 		vg_io_recvmsg(listener->worker->io, listener->udp_fd, on_datagram, listener, &listener->receive_op);
 }
 
-/* ---- timers for services
- * ---------------------------------------------------------------------------------------------- */
+/* ---- timers for services --------------------------------------------------------------------------------------- */
 
 struct timer {
 	struct vg_worker *worker;
@@ -255,8 +254,7 @@ int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), 
 	return error;
 }
 
-/* ---- building
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------------------------- */
 
 static int listen_service(struct vg_worker *worker, const struct vg_service *service)
 {

@@ -14,8 +14,7 @@
 #include "node/neighbours.h"
 #include "node/world.h"
 
-/* ---- settings that services read
- * ---------------------------------------------------------------------------------------- */
+/* ---- settings that services read ------------------------------------------------------------------------------- */
 
 static void set_settings(struct vg_world *world)
 {
@@ -47,8 +46,7 @@ void vg_world_reload(struct vg_world *world, const struct vg_options *options)
 	set_settings(world);
 }
 
-/* ---- building
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------------------------- */
 
 /*
  * Workers share their port (SO_REUSEPORT), so a second daemon of the same user would share it too, and answer half of
@@ -190,8 +188,7 @@ void vg_world_free(struct vg_world *world)
 	free(world);
 }
 
-/* ---- running
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------------------------- */
 
 /* Between signals the main thread keeps the other nodes' link addresses fresh: it may ask the kernel and wait. */
 static void wait_signals(struct vg_world *world, const sigset_t *signals,

@@ -136,7 +136,6 @@ int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
 
 	/*
 	 * The length last: while it is 0 the slot is free, whatever else it says, also for a successor after a crash.
-	 * 
 	 */
 	slot = &store->slots[index];
 	sequence = vg_sequence_take(&slot->sequence);

@@ -10,7 +10,7 @@ void vg_store_worker(struct vg_store *store, __u32 worker)
 	vg_store_worker_index = worker;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------------------------- */
 
 void vg_store_prefetch_bucket(const struct vg_store *store, __u64 hash)
 {
@@ -142,7 +142,7 @@ int vg_store_facts(struct vg_store *store, const struct vg_key *key, __u64 now_m
 	return 0;
 }
 
-/* ---- changing --------------------------------------------------------------------------------------------------- */
+/* ---- changing -------------------------------------------------------------------------------------------------- */
 
 /* The item of a taken place, after it was removed if its time had come. */
 static struct vg_item *living_item(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,

@@ -137,7 +137,7 @@ int vg_store_transact(struct vg_store *store, const struct vg_key *keys, int cou
 
 void vg_store_clear(struct vg_store *store); /* keys, not handles */
 
-/* ---- walking ---------------------------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------------------------- */
 
 /*
  * Up to about `count` keys from `cursor` (0: start); returns the next cursor, 0 at the end. A key that is there during
@@ -153,14 +153,13 @@ ssize_t vg_store_random(struct vg_store *store, __u64 random, __u64 now_ms, void
  */
 __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms);
 
-/* ---- handles ---------------------------------------------------------------------------------------------------- */
+/* ---- handles --------------------------------------------------------------------------------------------------- */
 
 /* Cleared memory of `length` bytes (1 … heap tier, else -EINVAL or -EMSGSIZE); its handle. */
 int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle);
 int vg_store_release(struct vg_store *store, __u64 handle);
 /*
  * Copy `length` bytes from / to `offset`. The write is atomic for readers of cells (≤ VG_CELL_MAX). -ESTALE, -ERANGE.
- * 
  */
 int vg_store_handle_read(struct vg_store *store, __u64 handle, __u64 offset, void *data, __u64 length);
 int vg_store_handle_write(struct vg_store *store, __u64 handle, __u64 offset, const void *data, __u64 length);
@@ -171,10 +170,7 @@ int vg_store_handle_write(struct vg_store *store, __u64 handle, __u64 offset, co
 int vg_store_handle_facts(struct vg_store *store, __u64 handle, __u64 *ret_length, __u32 *ret_flags);
 int vg_store_handle_set_flags(struct vg_store *store, __u64 handle, __u32 flags);
 
-/*
- * ---- the heap tier as an allocator, and figures
- * ---------------------------------------------------------------------
- */
+/* ---- the heap tier as an allocator, and figures ---------------------------------------------------------------- */
 
 const struct vg_mem *vg_store_mem(struct vg_store *store);
 

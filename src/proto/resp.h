@@ -32,7 +32,7 @@ struct vg_resp_request {
 	int args; /* 0: an empty line or array, to be skipped without an answer */
 };
 
-/* ---- requests ---------------------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------------------------- */
 
 /*
  * What is known of a request that has not arrived wholly; all zero between requests. The input may move between calls
@@ -89,7 +89,7 @@ static inline bool vg_resp_parser_holds(const struct vg_resp_parser *parser)
 /* The error text that Redis answers, without "-" and line end, for a verdict that loses the framing. */
 void vg_resp_verdict_text(enum vg_resp_verdict verdict, char unexpected, char text[80]);
 
-/* ---- replies ----------------------------------------------------------------------------------------------------- */
+/* ---- replies --------------------------------------------------------------------------------------------------- */
 /* `version` is 2 or 3 wherever the two differ. All append to `out`; when its pool is dry they leave out->failed. */
 
 void vg_resp_simple(struct vg_out *out, const char *text);

@@ -51,7 +51,6 @@ ssize_t vg_text_read(struct vg_text_request *request, const __u8 *data, size_t l
 
 /*
  * Strict scanners. Spaces and one pair of double quotes around the digits are allowed. 0, -EINVAL or -ERANGE (> max).
- * 
  */
 int vg_text_decimal(struct vg_text_span span, __u64 max, __u64 *ret_number);
 int vg_text_token(struct vg_text_span span, __u64 *ret_handle); /* 1 to 16 hexadecimal digits, no 0x */

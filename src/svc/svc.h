@@ -24,7 +24,7 @@
 #include "uring/io.h"
 #include "virgo/wire.h"
 
-/* ---- figures ---------------------------------------------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------------------------------------------- */
 
 /* Why a request was refused; counted per worker, shown by INFO and `virgo status`. X(name, text) */
 #define VG_REFUSALS(X)                                              \
@@ -68,7 +68,7 @@ struct vg_stats {
 	__u64 latency[VG_LATENCY_BUCKETS]; /* service times of batches, per request */
 } __attribute__((aligned(64)));
 
-/* ---- the cluster ------------------------------------------------------------------------------------------------- */
+/* ---- the cluster ----------------------------------------------------------------------------------------------- */
 
 struct vg_cluster; /* topology; the same for all workers, read-only between reloads */
 __u16 vg_cluster_self(const struct vg_cluster *cluster);
@@ -110,10 +110,7 @@ void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_reque
 /* The least loaded of two other nodes drawn at random (power of two choices on the last load stamps); self if alone. */
 __u16 vg_peers_pick(struct vg_peers *peers);
 
-/*
- * ---- the worker a service instance lives in
- * -------------------------------------------------------------------------
- */
+/* ---- the worker a service instance lives in -------------------------------------------------------------------- */
 
 struct vg_settings { /* what services may read of the configuration; reloads swap the pointer */
 	char password[256];	  /* RESP AUTH and requirepass; empty: none */
@@ -156,10 +153,7 @@ static inline void vg_refuse(struct vg_env *env, enum vg_refusal refusal)
 	env->stats->refused[refusal]++;
 }
 
-/*
- * ---- sessions: one stream connection as a service sees it
- * ------------------------------------------------------------
- */
+/* ---- sessions: one stream connection as a service sees it ------------------------------------------------------ */
 
 #define VG_SESSION_NAME_MAX 64
 
@@ -204,10 +198,7 @@ struct vg_session *vg_session_find(struct vg_env *env, struct vg_session_ref ref
 void vg_sessions_each(struct vg_env *env, void (*fn)(void *context, const struct vg_session *session), void *context);
 bool vg_session_kill(struct vg_env *env, __u64 id); /* closed soon, on its own worker */
 
-/*
- * ---- services
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- services -------------------------------------------------------------------------------------------------- */
 
 struct vg_datagram {
 	const struct vg_wire_header *header; /* checked by vg_wire_check, lengths within the datagram */

@@ -28,10 +28,7 @@ struct vg_conn_pool {
 static void on_recv(void *owner, const struct vg_io_event *event);
 static void on_send(void *owner, const struct vg_io_event *event);
 
-/*
- * ---- notes
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- notes ----------------------------------------------------------------------------------------------------- */
 
 static void queue(struct vg_conn *conn)
 {
@@ -87,10 +84,7 @@ static void finish_with(struct vg_conn *conn, int reason)
 	vg_conn_finish(conn);
 }
 
-/*
- * ---- input
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- input ----------------------------------------------------------------------------------------------------- */
 
 static bool is_blocked(const struct vg_conn *conn)
 {
@@ -218,10 +212,7 @@ static void take_input(struct vg_conn *conn, const __u8 *data, size_t length)
 		check_bounds(conn);
 }
 
-/*
- * ---- receiving
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- receiving ------------------------------------------------------------------------------------------------- */
 
 /*
  * Input of an ending connection is taken and dropped: unread bytes would make its close a reset that can overtake
@@ -265,10 +256,7 @@ static void on_recv(void *owner, const struct vg_io_event *event)
 	queue(conn);
 }
 
-/*
- * ---- sending
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------------------------- */
 
 static void on_send(void *owner, const struct vg_io_event *event)
 {
@@ -307,10 +295,7 @@ static void start_send(struct vg_conn *conn)
 	}
 }
 
-/*
- * ---- the end of a turn
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- the end of a turn ----------------------------------------------------------------------------------------- */
 
 static void note_drain(struct vg_conn *conn)
 {
@@ -421,10 +406,7 @@ void vg_conn_pool_flush(struct vg_conn_pool *pool)
 	}
 }
 
-/*
- * ---- connections and their pool
- * ------------------------------------------------------------------------------------
- */
+/* ---- connections and their pool -------------------------------------------------------------------------------- */
 
 int vg_conn_open(struct vg_conn_pool *pool, int fd, const struct vg_conn_user *user, void *session,
 		 struct vg_conn **ret_conn)

@@ -9,10 +9,7 @@
 
 #define ACCEPT_REST_NS 20000000
 
-/*
- * ---- completions
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- completions ----------------------------------------------------------------------------------------------- */
 
 static struct vg_bufs *bufs_of(struct vg_io *io, const struct vg_op *op)
 {
@@ -146,10 +143,7 @@ void vg_op_on_completion(struct vg_io *io, const struct io_uring_cqe *cqe)
 		deliver(io, kind, fn, owner, cqe, more);
 }
 
-/*
- * ---- slots
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- slots ----------------------------------------------------------------------------------------------------- */
 
 struct vg_op *vg_op_get(struct vg_io *io, enum vg_op_kind kind, int fd, vg_io_fn fn, void *owner)
 {
@@ -197,10 +191,7 @@ __u64 vg_op_name(const struct vg_io *io, const struct vg_op *op)
 	return (__u64)op->generation << 32 | (__u32)(op - io->op);
 }
 
-/*
- * ---- submitting
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- submitting ------------------------------------------------------------------------------------------------ */
 
 int vg_op_arm(struct vg_io *io, struct vg_op *op)
 {
@@ -360,10 +351,7 @@ int vg_io_timeout(struct vg_io *io, __u64 delay_ns, vg_io_fn fn, void *owner, vg
 	return 0;
 }
 
-/*
- * ---- ending
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- ending ---------------------------------------------------------------------------------------------------- */
 
 /* Ask the kernel; its answer does not matter: either the operation ends, or it had ended and its completion is near. */
 static void ask_cancel(struct vg_io *io, vg_io_op name)

@@ -15,10 +15,7 @@
 #define STREAM_GROUP 2
 #define OPERATIONS_OWN 1 /* the wake read */
 
-/*
- * ---- turning
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- turning --------------------------------------------------------------------------------------------------- */
 
 /* The first turn: this thread becomes the ring's. */
 static int enable(struct vg_io *io)
@@ -93,10 +90,7 @@ struct io_uring_sqe *vg_ring_sqe(struct vg_io *io)
 	return io_uring_get_sqe(&io->ring);
 }
 
-/*
- * ---- setting up
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- setting up ------------------------------------------------------------------------------------------------ */
 
 static int make_ring(struct vg_io *io, const struct vg_io_config *config)
 {

@@ -68,10 +68,7 @@ struct vg_io {
 	struct vg_io_stats stats;
 };
 
-/*
- * ---- the completion queue
- * ------------------------------------------------------------------------------------------
- */
+/* ---- the completion queue -------------------------------------------------------------------------------------- */
 
 /* Completions of one operation keep their order; those of different ones need not. */
 static struct completion *complete(struct vg_io *io, struct op *op, int result, bool more)
@@ -164,10 +161,7 @@ static int deliver_batch(struct vg_io *io)
 	return delivered;
 }
 
-/*
- * ---- the kernel's part
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- the kernel's part ----------------------------------------------------------------------------------------- */
 
 static size_t maybe_short(size_t bytes)
 {
@@ -402,10 +396,7 @@ int vg_io_run(struct vg_io *io, bool wait)
 	return delivered;
 }
 
-/*
- * ---- submitting
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- submitting ------------------------------------------------------------------------------------------------ */
 
 static vg_io_op name_of(const struct vg_io *io, const struct op *op)
 {
@@ -566,10 +557,7 @@ int vg_io_socket(struct vg_io *io, int family, int type)
 	return vg_sim_socket_new(type == SOCK_DGRAM ? SIM_DATAGRAM : SIM_NEW)->fd;
 }
 
-/*
- * ---- making and ending
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- making and ending ----------------------------------------------------------------------------------------- */
 
 int vg_io_new(struct vg_io **ret_io, const struct vg_io_config *config)
 {

@@ -34,10 +34,7 @@ const struct vg_sim_faults vg_sim_all_faults = {
 	.spurious = 50,
 };
 
-/*
- * ---- the world
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- the world ------------------------------------------------------------------------------------------------- */
 
 void vg_sim_start(__u64 seed, const struct vg_sim_faults *faults)
 {
@@ -97,10 +94,7 @@ __u32 vg_sim_sockets_open(void)
 	return world.open;
 }
 
-/*
- * ---- sockets
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- sockets --------------------------------------------------------------------------------------------------- */
 
 struct sim_socket *vg_sim_socket_new(enum sim_kind kind)
 {
@@ -253,10 +247,7 @@ int vg_sim_datagram(const struct sockaddr *address, socklen_t length)
 	return bound(SIM_DATAGRAM, address, length);
 }
 
-/*
- * ---- streams
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------------------------- */
 
 int vg_sim_socket_connect(struct sim_socket *near, const struct sockaddr *address, socklen_t length)
 {
@@ -366,10 +357,7 @@ void vg_sim_break(int fd)
 	break_stream(socket);
 }
 
-/*
- * ---- datagrams
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- datagrams ------------------------------------------------------------------------------------------------- */
 
 static void queue_datagram(struct sim_socket *to, const struct sim_socket *from, const void *data, size_t bytes)
 {

@@ -31,7 +31,7 @@
 #define PORT 30000
 #define CLIENT_PORT 40000
 
-/* ---- packets ----------------------------------------------------------------------------------------------------- */
+/* ---- packets --------------------------------------------------------------------------------------------------- */
 
 struct request {
 	int version;		/* of IP; 0: 4 */
@@ -63,7 +63,7 @@ bool packet_checksums_right(const struct packet *packet);
 /* A GET of the key, with its own hash and partition. */
 struct request request_get(const void *key, __u32 length);
 
-/* ---- programs ---------------------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------------------------- */
 
 struct fixture {
 	struct xdp_ingress *skeleton;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Packets as a client would send them, byte by byte, and checksums computed independently of the programs under test.
- * 
  */
 #include <stdio.h>
 #include <string.h>

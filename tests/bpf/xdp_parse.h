@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * From an Ethernet frame to a VIRGO header: every way to be none of ours. A part of test_xdp.c, included by it alone.
- * 
  */
 
 static void patch(struct packet *packet, const struct request *request, __u32 at, int bytes, __u64 value, bool repair)

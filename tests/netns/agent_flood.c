@@ -46,7 +46,7 @@ static __u64 monotonic_ns(void)
 	return (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
 }
 
-/* ---- the daemon's part ------------------------------------------------------------------------------------------- */
+/* ---- the daemon's part ----------------------------------------------------------------------------------------- */
 
 static int pin_open(const char *path)
 {
@@ -97,7 +97,7 @@ static int lease(const char *maps, int seconds)
 	return 0;
 }
 
-/* ---- the client's part ------------------------------------------------------------------------------------------- */
+/* ---- the client's part ----------------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t told_to_end;
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * hiredis against a node: single commands, a pipeline, binary keys and values. hiredis_client ADDRESS PORT [PASSWORD]
- * 
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -71,7 +71,7 @@ static void need(bool good, const char *what)
 	exit(1);
 }
 
-/* ---- messages ---------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------------------- */
 
 static void message_sign_with(struct message *message, const __u64 key[2])
 {
@@ -111,7 +111,7 @@ static void message_make(struct message *message, __u8 opcode, const char *key, 
 	message->length = sizeof(message->header) + padded + body_bytes;
 }
 
-/* ---- streams ----------------------------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------------------------- */
 
 static int stream_open(void)
 {

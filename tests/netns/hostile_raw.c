@@ -142,10 +142,7 @@ static void judge(const char *name)
 		result(honest_is_served(), name, "the honest client was not served");
 }
 
-/*
- * ---- what is wrong
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- what is wrong --------------------------------------------------------------------------------------------- */
 
 static void honest_frame(void)
 {

@@ -34,10 +34,7 @@ static long daemon_kib(void)
 	return kib;
 }
 
-/*
- * ---- one thing said, one answer
- * ------------------------------------------------------------------------------------
- */
+/* ---- one thing said, one answer -------------------------------------------------------------------------------- */
 
 /* A `*` at the end of the wanted answer: how it goes on does not matter. */
 static const struct exchange {
@@ -147,10 +144,7 @@ static void endless_lines(void)
 	}
 }
 
-/*
- * ---- binary
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- binary ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
@@ -282,10 +276,7 @@ static void drip(void)
 	close(fd);
 }
 
-/*
- * ---- mixtures
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- mixtures -------------------------------------------------------------------------------------------------- */
 
 static void mixtures(void)
 {
@@ -310,10 +301,7 @@ static void mixtures(void)
 	result(honest_is_served(), "and the honest client is served", "it was not");
 }
 
-/*
- * ---- too much
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- too much -------------------------------------------------------------------------------------------------- */
 
 /* Announced and never sent: memory is taken for what has come. */
 static void announcements(void)

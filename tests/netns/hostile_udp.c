@@ -94,10 +94,7 @@ static void judge(const char *name, const struct message *message, int wanted, c
 		result(true, name, " ");
 }
 
-/*
- * ---- one field at a time
- * -------------------------------------------------------------------------------------------
- */
+/* ---- one field at a time --------------------------------------------------------------------------------------- */
 
 /* A GET of the known key, with room for its value, and then: */
 static const struct {
@@ -223,10 +220,7 @@ static void answers(void)
 	result(silent, "answers sent to the node are never answered", "one was");
 }
 
-/*
- * ---- who asks
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- who asks -------------------------------------------------------------------------------------------------- */
 
 static void tags(void)
 {

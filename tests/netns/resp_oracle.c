@@ -25,10 +25,7 @@ static unsigned int draw(unsigned int below)
 	return (unsigned int)(state >> 33) % below;
 }
 
-/*
- * ---- random commands
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- random commands ------------------------------------------------------------------------------------------- */
 
 struct word {
 	const char *data;
@@ -167,10 +164,7 @@ static void put_command(struct batch *batch, const struct command *command)
 	}
 }
 
-/*
- * ---- servers
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- servers --------------------------------------------------------------------------------------------------- */
 
 static int open_server(const char *port)
 {

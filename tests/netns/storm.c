@@ -24,10 +24,7 @@ static __u64 draw(__u64 bound) /* splitmix64 */
 	return (z ^ z >> 31) % bound;
 }
 
-/*
- * ---- the honest client
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- the honest client ----------------------------------------------------------------------------------------- */
 
 static void known(int number, char key[32], char value[64])
 {
@@ -63,10 +60,7 @@ static bool is_kept(int number)
 	return good;
 }
 
-/*
- * ---- datagrams
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- datagrams ------------------------------------------------------------------------------------------------- */
 
 /* Bytes, bits and runs of bytes change; mostly in what would be the header. */
 static void mutate(__u8 *bytes, size_t length)
@@ -166,10 +160,7 @@ static void datagrams(__u64 count)
 	result(measured, "datagrams: no answer is longer than it may be", "one was");
 }
 
-/*
- * ---- streams
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------------------------- */
 
 static const char *const lines[] = {
 	"*3\r\n$3\r\nSET\r\n$7\r\nstorm:1\r\n$5\r\nvalue\r\n",

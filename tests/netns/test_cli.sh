@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The virgo command and the examples against a daemon without BPF: results, JSON, exit codes, large ranges, load and verify.
+# The virgo command and the examples against a daemon without BPF: results, JSON, exit codes, large ranges, load and
+# verify.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
 B=${B:-build}
@@ -30,7 +31,8 @@ said() {
 json() { virgo --json "$@" | jq -c "$FILTER"; }
 
 start() { # FLAG…
-	ip netns exec "$NS" "$B/virgod" --listen 127.0.0.1:30000 --arena-size 64m --heap-size 256m --bpf off "$@" 2>> "$DIR/log" &
+	ip netns exec "$NS" "$B/virgod" --listen 127.0.0.1:30000 --arena-size 64m --heap-size 256m --bpf off "$@" \
+		2>> "$DIR/log" &
 	DAEMON=$!
 	for _ in $(seq 400); do
 		inside bash -c "exec 3<>/dev/tcp/127.0.0.1/30000" 2>/dev/null && return 0

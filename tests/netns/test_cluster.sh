@@ -11,8 +11,16 @@ trap lab_down EXIT
 [ "$(id -u)" = 0 ] || tap_skip_all 1 "needs root for network namespaces and BPF"
 tap_plan 36
 
-cli() { local node=$1; shift; lab_client redis-cli -h "$(lab_address "$node")" -p 30000 -a "$(cat "$LAB_DIR/key")" --no-auth-warning "$@"; }
-virgo() { local node=$1; shift; lab_client "$LAB_BUILD/virgo" --node "$(lab_address "$node")" --key-file "$LAB_DIR/key" "$@"; }
+cli() {
+	local node=$1
+	shift
+	lab_client redis-cli -h "$(lab_address "$node")" -p 30000 -a "$(cat "$LAB_DIR/key")" --no-auth-warning "$@"
+}
+virgo() {
+	local node=$1
+	shift
+	lab_client "$LAB_BUILD/virgo" --node "$(lab_address "$node")" --key-file "$LAB_DIR/key" "$@"
+}
 # A counter of node I by reason name.
 reason() { lab_agent "$1" status --json | jq "[.counters[] | select(.reason == \"$2\") | .packets] | add // 0"; }
 # Keys in the memory of node I alone.
@@ -24,7 +32,8 @@ tap_ok "node 1 starts with XDP" lab_start 1
 tap_ok "node 2 starts with XDP" lab_start 2
 
 tap_is "300 keys through node 0" \
-	"$(for n in $(seq 300); do printf 'SET key:%d value-%d\r\n' "$n" "$n"; done | cli 0 --pipe | tail -1)" "errors: 0, replies: 300"
+	"$(for n in $(seq 300); do printf 'SET key:%d value-%d\r\n' "$n" "$n"; done | cli 0 --pipe | tail -1)" \
+	"errors: 0, replies: 300"
 tap_is "the pool has them" "$(cli 1 dbsize)" 300
 tap_is "no node has them all" "$(for i in 0 1 2; do [ "$(lab_local_keys $i)" -lt 200 ] && echo yes; done | wc -l)" 3
 tap_is "without the password nothing is told" \
@@ -33,7 +42,8 @@ tap_is "MGET over all nodes keeps the order" "$(cli 2 mget key:1 key:2 key:3 non
 	"value-1 value-2 value-3  value-299 "
 tap_is "EXISTS counts over all nodes" "$(cli 1 exists key:1 key:2 key:3 key:4 none)" 4
 tap_is "SCAN through one node sees the pool" "$(cli 0 --scan --pattern 'key:*' | sort -u | wc -l)" 300
-tap_is "INCR through two nodes is one counter" "$(cli 0 incr counter > /dev/null; cli 1 incr counter > /dev/null; cli 2 incr counter)" 3
+tap_is "INCR through three nodes is one counter" \
+	"$(cli 0 incr counter > /dev/null; cli 1 incr counter > /dev/null; cli 2 incr counter)" 3
 tap_is "RENAME over nodes is refused or done, never half" \
 	"$(cli 0 set '{a}x' 1 > /dev/null; cli 0 rename '{a}x' '{a}y'; cli 1 get '{a}y')" $'OK\n1'
 

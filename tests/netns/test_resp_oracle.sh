@@ -42,7 +42,8 @@ wait_for() { # PORT PID
 start() { # PORT FLAG…
 	local port=$1
 	shift
-	ip netns exec "$NS" "$B/virgod" --listen "127.0.0.1:$port" --arena-size 64m --heap-size 256m --bpf off "$@" > "$DIR/out" 2>> "$DIR/log" &
+	ip netns exec "$NS" "$B/virgod" --listen "127.0.0.1:$port" --arena-size 64m --heap-size 256m --bpf off "$@" \
+		> "$DIR/out" 2>> "$DIR/log" &
 	PIDS+=($!)
 	wait_for "$port" $!
 }
@@ -54,8 +55,10 @@ ip netns exec "$NS" redis-server --port 7000 --save '' --appendonly no --databas
 PIDS+=($!)
 tap_ok "redis-server is there" wait_for 7000 $!
 tap_ok "virgod is there" start 30000
-tap_ok "answers are the same" timeout 120 ip netns exec "$NS" "$B/tests/netns/resp_oracle" 7000 30000 "$SEED" 1500
-tap_ok "and with another seed" timeout 120 ip netns exec "$NS" "$B/tests/netns/resp_oracle" 7000 30000 $((SEED + 1)) 1500
+tap_ok "answers are the same" \
+	timeout 120 ip netns exec "$NS" "$B/tests/netns/resp_oracle" 7000 30000 "$SEED" 1500
+tap_ok "and with another seed" \
+	timeout 120 ip netns exec "$NS" "$B/tests/netns/resp_oracle" 7000 30000 $((SEED + 1)) 1500
 inside redis-cli -p 7000 flushall > "$DIR/flushed"
 inside redis-cli -p 30000 flushall >> "$DIR/flushed"
 tap_is "nothing is left over" "$(inside redis-cli -p 30000 dbsize)" 0

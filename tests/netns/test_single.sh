@@ -27,7 +27,8 @@ text() { printf "$@" | inside nc -q1 127.0.0.1 $PORT | tr -d '\0\r'; }
 
 start() { # FLAG…
 	# Not through a function: $! must be the daemon, not a shell around it.
-	ip netns exec "$NS" "$B/virgod" --listen 127.0.0.1:$PORT --arena-size 64m --heap-size 256m --bpf off "$@" 2>> "$DIR/log" &
+	ip netns exec "$NS" "$B/virgod" --listen 127.0.0.1:$PORT --arena-size 64m --heap-size 256m --bpf off "$@" \
+		2>> "$DIR/log" &
 	DAEMON=$!
 	for _ in $(seq 200); do
 		inside bash -c "exec 3<>/dev/tcp/127.0.0.1/$PORT" 2>/dev/null && return 0
@@ -67,7 +68,8 @@ cli del huge > /dev/null
 
 tap_is "RESP3: a map is a map" "$(text 'HELLO 3\r\n' | head -c 2)" "%7"
 tap_is "pipelines through redis-cli --pipe" \
-	"$(for i in $(seq 1000); do printf 'SET pipe:%d %d\r\n' "$i" "$i"; done | cli --pipe | tail -1)" "errors: 0, replies: 1000"
+	"$(for i in $(seq 1000); do printf 'SET pipe:%d %d\r\n' "$i" "$i"; done | cli --pipe | tail -1)" \
+	"errors: 0, replies: 1000"
 tap_is "SCAN sees them all" "$(cli --scan --pattern 'pipe:*' | sort -u | wc -l)" 1000
 tap_is "inline commands" "$(text 'SET inline 1\r\nINCR inline\r\n')" $'+OK\n:2'
 tap_is "expiry" "$(cli set short x px 60 >/dev/null; sleep 0.1; cli get short)" ""

@@ -128,7 +128,7 @@ static void turn(struct cluster *cluster)
 		check(vg_worker_step(&cluster->world[i]->workers[0], vg_sim_random(WAIT_TURNS) == 0) >= 0);
 }
 
-/* ---- what is said, and what must come back ---------------------------------------------------------------------- */
+/* ---- what is said, and what must come back --------------------------------------------------------------------- */
 
 enum tongue { TONGUE_RESP, TONGUE_BINARY, TONGUE_TEXT, TONGUE_MAX };
 

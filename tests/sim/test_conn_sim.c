@@ -71,10 +71,7 @@ static void say_seed(int signal_number)
 		}                       \
 	} while (0)
 
-/*
- * ---- the server
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- the server ------------------------------------------------------------------------------------------------ */
 
 struct server {
 	struct vg_io *io;
@@ -366,10 +363,7 @@ static void server_end(struct server *server, __u32 chunks)
 	vg_sim_end();
 }
 
-/*
- * ---- clients
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- clients --------------------------------------------------------------------------------------------------- */
 
 enum farewell {
 	FAREWELL_HALF_CLOSE, /* stops sending, reads all answers and then the end */
@@ -517,10 +511,7 @@ static void client_turn(struct client *client, const struct server *server)
 		client_end(client);
 }
 
-/*
- * ---- runs
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- runs ------------------------------------------------------------------------------------------------------ */
 
 static struct vg_sim_faults random_faults(bool breaks)
 {

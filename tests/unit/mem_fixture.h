@@ -80,10 +80,7 @@ struct mem_session {
 	bool closed;
 };
 
-/*
- * ---- what svc.h promises
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- what svc.h promises --------------------------------------------------------------------------------------- */
 
 __u16 vg_cluster_self(const struct vg_cluster *cluster)
 {
@@ -226,10 +223,7 @@ int vg_io_sendto(struct vg_io *io, int fd, const void *data, size_t bytes, const
 	return -EBUSY;
 }
 
-/*
- * ---- the world
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- the world ------------------------------------------------------------------------------------------------- */
 
 static inline void *mem_alloc(void *context, size_t bytes)
 {
@@ -354,10 +348,7 @@ static inline void mem_world_stop(void)
 	assert(mem_world.outstanding == 0);
 }
 
-/*
- * ---- sessions
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- sessions -------------------------------------------------------------------------------------------------- */
 
 static inline void mem_open(struct mem_session *session, __u16 node)
 {

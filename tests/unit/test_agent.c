@@ -26,7 +26,7 @@ void vg_caps_lower(cap_value_t capability)
 	fail();
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------------- */
 
 static void test_attachment_names(void **state)
 {
@@ -74,7 +74,7 @@ static void test_explain_first_wins(void **state)
 	vg_explain_forget();
 }
 
-/* ---- addresses and leases ---------------------------------------------------------------------------------------- */
+/* ---- addresses and leases -------------------------------------------------------------------------------------- */
 
 static void test_admin_addresses(void **state)
 {
@@ -132,7 +132,7 @@ static void test_leases(void **state)
 	assert_int_equal(vg_lease_state(1, 2 * lease_ns, &age_ns), VG_LEASE_EXPIRED);
 }
 
-/* ---- layouts ----------------------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------------------------- */
 
 /* struct s { u32 first; u64 second; }, with the names and offsets given. */
 static int struct_add(struct btf *btf, const char *first, const char *second, __u32 second_bits)
@@ -174,7 +174,7 @@ static void test_layout_moved(void **state)
 	btf__free(b);
 }
 
-/* ---- reports ----------------------------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------------------------- */
 
 static void status_fill(struct vg_node_status *status)
 {

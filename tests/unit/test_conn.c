@@ -436,10 +436,7 @@ static void test_conn_churn_exhausts_nothing(void **state)
 	assert_int_equal(vg_io_stats(fixture->io)->stale, 0);
 }
 
-/*
- * ---- addresses
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- addresses ------------------------------------------------------------------------------------------------- */
 
 static void check_address(const char *text, const char *expected)
 {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * VIRGO binary as the memory service answers it, over TCP and over UDP, on real stores and real frames between nodes.
- * 
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,10 +23,7 @@ static void expect_body(const struct answer *got, const char *text)
 	assert_memory_equal(got->body, text, strlen(text));
 }
 
-/*
- * ---- one node, TCP
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- one node, TCP --------------------------------------------------------------------------------------------- */
 
 static void test_binary_ping_golden(void **state)
 {
@@ -298,10 +294,7 @@ static void test_binary_closed_by_a_password(void **state)
 	assert_int_equal(ask(session_on(state), message(VG_OP_GET, "k", NULL, 0))->status, VG_STATUS_NOT_FOUND);
 }
 
-/*
- * ---- two nodes
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- two nodes ------------------------------------------------------------------------------------------------- */
 
 static void test_binary_forwards_over_tcp(void **state)
 {
@@ -397,10 +390,7 @@ static void test_binary_session_gone_meanwhile(void **state)
 	assert_int_equal(ask(other, message(VG_OP_PING, NULL, NULL, 0))->status, VG_STATUS_OK);
 }
 
-/*
- * ---- under a cluster key
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- under a cluster key --------------------------------------------------------------------------------------- */
 
 static void test_binary_keyed_refuses(void **state)
 {

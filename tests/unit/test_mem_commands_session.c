@@ -218,10 +218,7 @@ static void test_memory_that_runs_out(void **state)
 	mem_world.allocations_left = -1;
 }
 
-/*
- * ---- three nodes
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- three nodes ----------------------------------------------------------------------------------------------- */
 
 /* A key of that node: its partition modulo the number of nodes, see the fixture. */
 static const char *key_of_node(__u16 node, int number)

@@ -116,10 +116,7 @@ static struct sockaddr_in loopback(in_port_t port)
 	return (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
-/*
- * ---- streams
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------------------------- */
 
 struct server {
 	struct vg_io *io;
@@ -381,10 +378,7 @@ static void test_ring_slots_run_out_and_come_back(void **state)
 	assert_int_equal(heard[0].last_result, 0);
 }
 
-/*
- * ---- datagrams
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- datagrams ------------------------------------------------------------------------------------------------- */
 
 static void test_ring_datagrams_arrive_whole_or_marked_truncated(void **state)
 {
@@ -500,10 +494,7 @@ static void test_ring_completion_queue_overflows_without_loss(void **state)
 	close(client);
 }
 
-/*
- * ---- other threads
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- other threads --------------------------------------------------------------------------------------------- */
 
 #define WAKES 20000
 struct wakes {

@@ -11,10 +11,7 @@
 #define BODY_UNUSED_MAX VG_DATAGRAM_MAX /* operations without a body may carry padding's worth of one */
 #define BODY_COPY_MAX 4096		/* longer ones are lent to the output rather than copied */
 
-/*
- * ---- answers ------------------------------------------------------------------------------------------------------
- * 
- */
+/* ---- answers --------------------------------------------------------------------------------------------------- */
 
 /* Header, then the body, which may already lie at its place in the room that was reserved for it. */
 void vg_mem_binary_reply(struct vg_session *session, const struct vg_wire_header *request, struct vg_mem_answer *answer)
@@ -62,10 +59,7 @@ static void refuse(struct vg_session *session, const struct vg_wire_header *head
 		vg_mem_binary_reply(session, header, &answer);
 }
 
-/*
- * ---- one frame
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- one frame ------------------------------------------------------------------------------------------------- */
 
 static __u64 body_max(const struct vg_env *env, __u8 opcode)
 {
@@ -165,10 +159,7 @@ static void framing_lost(struct vg_session *session, const struct vg_frame *fram
 	session->finish = true;
 }
 
-/*
- * ---- the stream
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- the stream ------------------------------------------------------------------------------------------------ */
 
 /*
  * A refused frame whose body is still to come: it is let go as it arrives, and answered when it has: a client need not

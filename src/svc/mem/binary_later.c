@@ -26,10 +26,7 @@ static int keep_body(struct vg_env *env, struct vg_mem_answer *answer)
 	return 0;
 }
 
-/*
- * ---- keys of other nodes
- * ----------------------------------------------------------------------------------------------
- */
+/* ---- keys of other nodes --------------------------------------------------------------------------------------- */
 
 static void on_peer(void *context, const struct vg_peer_reply *reply)
 {
@@ -75,10 +72,7 @@ static void ask_owner(struct later *later, const struct vg_mem_request *request)
 	vg_peers_ask(env->peers, vg_mem_request_owner(env, request), &question, on_peer, later);
 }
 
-/*
- * ---- handles elsewhere, or spread
- * --------------------------------------------------------------------------------------
- */
+/* ---- handles elsewhere, or spread ------------------------------------------------------------------------------ */
 
 static void on_handle(void *context, struct vg_handle_result *result)
 {
@@ -131,10 +125,7 @@ static void ask_handle(struct later *later, const struct vg_mem_request *request
 	}
 }
 
-/*
- * ---- RESP commands, and what a node says of itself
- * ------------------------------------------------------------------------
- */
+/* ---- RESP commands, and what a node says of itself ------------------------------------------------------------- */
 
 /* The answer is all that is in `body`: its length goes into the header, then it follows the header. */
 static void reply_out(struct vg_session *session, const struct vg_wire_header *request, struct vg_out *body)

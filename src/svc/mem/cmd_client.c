@@ -70,10 +70,7 @@ int vg_cmd_client_setinfo(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- LIST, INFO
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- LIST, INFO ------------------------------------------------------------------------------------------------ */
 
 /* One line in the form clients parse; its length. Fields that have no meaning here are left out. */
 static size_t describe(const struct vg_session *session, __u64 now_ns, char line[512])
@@ -196,10 +193,7 @@ int vg_cmd_client_list(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- KILL
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- KILL ------------------------------------------------------------------------------------------------------ */
 
 #define KILL_BATCH 256
 
@@ -295,10 +289,7 @@ int vg_cmd_client_kill(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- switches
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- switches -------------------------------------------------------------------------------------------------- */
 
 static int flip(struct vg_call *call, __u32 flag)
 {

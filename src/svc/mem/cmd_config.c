@@ -174,10 +174,7 @@ int vg_cmd_config_set(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- RESETSTAT
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- RESETSTAT ------------------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vg_stats stats_base; /* what had been counted at the last reset; under the lock */

@@ -24,10 +24,7 @@ int vg_cmd_echo(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- AUTH
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- AUTH ------------------------------------------------------------------------------------------------------ */
 
 /* Takes the same time wherever the two differ, so that the time tells nothing about the password. */
 static bool is_same_secret(const char *secret, const struct vg_resp_arg *given)
@@ -76,10 +73,7 @@ int vg_cmd_auth(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- HELLO
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- HELLO ----------------------------------------------------------------------------------------------------- */
 
 static void set_name(struct vg_session *session, const struct vg_resp_arg *name)
 {
@@ -184,10 +178,7 @@ int vg_cmd_hello(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- the rest
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- the rest -------------------------------------------------------------------------------------------------- */
 
 int vg_cmd_select(struct vg_call *call)
 {

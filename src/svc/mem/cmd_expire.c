@@ -45,10 +45,7 @@ bool vg_deadline_read(struct vg_call *call, const struct vg_deadline *deadline, 
 	return true;
 }
 
-/*
- * ---- EXPIRE and its kin
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- EXPIRE and its kin ---------------------------------------------------------------------------------------- */
 
 struct expire {
 	__s64 when_ms; /* may be in the past */
@@ -170,10 +167,7 @@ int vg_cmd_persist(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- how long still
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- how long still -------------------------------------------------------------------------------------------- */
 
 static int deadline(struct vg_call *call, bool seconds, bool absolute)
 {

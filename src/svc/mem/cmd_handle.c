@@ -78,10 +78,7 @@ static void on_done(void *context, struct vg_handle_result *result)
 	vg_pending_done(pending);
 }
 
-/*
- * ---- arguments
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- arguments ------------------------------------------------------------------------------------------------- */
 
 static bool read_handle(struct vg_call *call, __u64 *ret_handle)
 {
@@ -120,10 +117,7 @@ static bool read_number(struct vg_call *call, int position, __u64 *ret_value)
 	return true;
 }
 
-/*
- * ---- commands
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- commands -------------------------------------------------------------------------------------------------- */
 
 int vg_cmd_virgo_alloc(struct vg_call *call)
 {

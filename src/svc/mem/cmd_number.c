@@ -80,10 +80,7 @@ int vg_cmd_decrby(struct vg_call *call)
 	return add(call, -decrement);
 }
 
-/*
- * ---- INCRBYFLOAT
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- INCRBYFLOAT ----------------------------------------------------------------------------------------------- */
 
 #define FLOAT_TEXT_BYTES 5120 /* the largest long double has 4933 digits before the point, and 17 behind it */
 

@@ -27,10 +27,7 @@ void vg_cmd_get_one(struct vg_call *call, const struct vg_key *key)
 	vg_call_value(call, buffer, block, 0, (size_t)length);
 }
 
-/*
- * ---- a change that answers the old value --------------------------------------------------------------------------
- * 
- */
+/* ---- a change that answers the old value ----------------------------------------------------------------------- */
 
 /*
  * The old value is wanted outside of the update. A short one is copied under the lock. A long one is pinned before: if
@@ -147,10 +144,7 @@ static int swap_deadline(struct swap *swap, const struct vg_entry *old, struct v
 	return 0;
 }
 
-/*
- * ---- SET
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- SET ------------------------------------------------------------------------------------------------------- */
 
 /* A set with a condition or an old deadline to keep, whose old value nobody asked for. */
 static int condition_update(void *context, const struct vg_entry *old, struct vg_change *change)

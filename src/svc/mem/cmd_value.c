@@ -28,10 +28,7 @@ int vg_cmd_mget(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- MSET, MSETNX
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- MSET, MSETNX ---------------------------------------------------------------------------------------------- */
 
 struct set_many {
 	const struct vg_resp_arg *arg; /* key, value, key, value … */
@@ -109,10 +106,7 @@ int vg_cmd_msetnx(struct vg_call *call)
 	return 0;
 }
 
-/*
- * ---- parts of a value
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- parts of a value ------------------------------------------------------------------------------------------ */
 
 #define TOO_LONG_TEXT "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 

@@ -21,10 +21,7 @@ static enum vg_mem_outcome say_error(struct vg_mem_answer *answer, int error)
 	return say(answer, vg_mem_status_of(error), error == -ELOOP ? "too many keys collide with this one" : NULL);
 }
 
-/*
- * ---- keys
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- keys ------------------------------------------------------------------------------------------------------ */
 
 /* Whether hash and partition are the key's own; a request that lies about them would look in the wrong place. */
 static bool names_its_place(const struct vg_mem_request *request)
@@ -144,10 +141,7 @@ static enum vg_mem_outcome del(struct vg_env *env, const struct vg_mem_request *
 	return say_error(answer, vg_store_delete(env->store, &key, vg_clock_unix_ms(env->clock)));
 }
 
-/*
- * ---- handles
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- handles --------------------------------------------------------------------------------------------------- */
 
 /* The answer to a handle operation whose immediate part ended with `error`. */
 static enum vg_mem_outcome handle_answer(struct vg_env *env, const struct vg_mem_request *request, int error,
@@ -232,10 +226,7 @@ static enum vg_mem_outcome handle_alloc(struct vg_env *env, const struct vg_mem_
 	return handle_answer(env, request, error, answer);
 }
 
-/*
- * ---- the one switch
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- the one switch -------------------------------------------------------------------------------------------- */
 
 enum vg_mem_outcome vg_mem_execute(struct vg_env *env, const struct vg_mem_request *request, void *buffer,
 				   struct vg_mem_answer *answer)
@@ -301,10 +292,7 @@ bool vg_mem_open(const struct vg_env *env)
 	return !vg_cluster_key(env->cluster) && !env->settings->password[0];
 }
 
-/*
- * ---- answers
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------------------------- */
 
 /* Free memory changes slowly and costs a walk to count: counted now and then, stamped into every answer. */
 static __be16 memory_free_permille(struct vg_env *env)

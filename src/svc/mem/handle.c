@@ -33,10 +33,7 @@ void vg_handle_data_free(void *data)
 	header->mem->free(header->mem->context, header);
 }
 
-/*
- * ---- what needs nobody else ---------------------------------------------------------------------------------------
- * 
- */
+/* ---- what needs nobody else ------------------------------------------------------------------------------------ */
 
 /* Whose the handle is, as far as this node can say: 0 here and in one piece, -EINPROGRESS, or -ESTALE. */
 static int locate(struct vg_env *env, __u64 handle, __u64 *ret_length)
@@ -99,10 +96,7 @@ int vg_handle_alloc_now(struct vg_env *env, __u64 bytes, __u64 *ret_handle)
 	return would_spread(env, bytes) ? -EINPROGRESS : vg_store_alloc(env->store, bytes, ret_handle);
 }
 
-/*
- * ---- the general calls: here, elsewhere, or spread
- * ------------------------------------------------------------------
- */
+/* ---- the general calls: here, elsewhere, or spread ------------------------------------------------------------- */
 
 static void answer(vg_handle_fn fn, void *context, int error, __u64 handle, __u64 length)
 {

@@ -38,7 +38,7 @@ void vg_handle_op_free(struct vg_handle_op *op)
 	op->env->mem->free(op->env->mem->context, op);
 }
 
-/* ---- which bytes are whose -------------------------------------------------------------------------------------- */
+/* ---- which bytes are whose ------------------------------------------------------------------------------------- */
 
 struct range {
 	__u64 at;	/* in the caller's range */
@@ -67,7 +67,7 @@ static void note(struct vg_handle_op *op, int error)
 		op->error = error;
 }
 
-/* ---- ALLOC: who gets a piece ------------------------------------------------------------------------------------ */
+/* ---- ALLOC: who gets a piece ----------------------------------------------------------------------------------- */
 
 static bool node_failed(const struct vg_handle_op *op, __u16 node)
 {
@@ -104,10 +104,7 @@ static __u16 node_for(const struct vg_handle_op *op, __u32 index)
 	return node_failed(op, self) ? VG_NODE_NONE : self;
 }
 
-/*
- * ---- one piece ----------------------------------------------------------------------------------------------------
- * 
- */
+/* ---- one piece ------------------------------------------------------------------------------------------------- */
 
 static int piece_here(struct vg_handle_op *op, __u32 index, const struct range *range)
 {
@@ -245,10 +242,7 @@ static void allocated_or_not(struct vg_handle_op *op, __u32 index, __u16 node, i
 		allocate(op, index);
 }
 
-/*
- * ---- the whole
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 /* The table of a spread allocation, filled in now that every chunk is known. */
 static int table_write(struct vg_handle_op *op)

@@ -82,7 +82,7 @@ void vg_mem_count_refusal(struct vg_env *env, __u8 status);
 void vg_mem_reply_header(struct vg_env *env, const struct vg_wire_header *request, const struct vg_mem_answer *answer,
 			 __u16 flags, __u32 body_length, struct vg_wire_header *ret_header);
 
-/* ---- answers that come late ------------------------------------------------------------------------------------- */
+/* ---- answers that come late ------------------------------------------------------------------------------------ */
 
 /*
  * One request of a stream session that may be answered later, first member of the face's own struct (from env->mem).
@@ -105,7 +105,7 @@ struct vg_session *vg_mem_wait_session(const struct vg_mem_wait *wait);
 /* The answer is in place (or nobody wants it); `wait` is not the caller's any longer. */
 void vg_mem_wait_answered(struct vg_mem_wait *wait);
 
-/* ---- faces ------------------------------------------------------------------------------------------------------- */
+/* ---- faces ----------------------------------------------------------------------------------------------------- */
 
 ssize_t vg_mem_binary_input(struct vg_session *session, const __u8 *data, size_t length);
 ssize_t vg_mem_text_input(struct vg_session *session, const __u8 *data, size_t length);

@@ -203,7 +203,7 @@ struct vg_pending *vg_pending_new(struct vg_call *call);
 int vg_pending_leave(struct vg_call *call, struct vg_out *out);
 void vg_pending_done(struct vg_pending *pending);
 
-/* ---- other nodes ------------------------------------------------------------------------------------------------ */
+/* ---- other nodes ----------------------------------------------------------------------------------------------- */
 
 #define VG_ROUTE_ANSWERED 1
 /*
@@ -219,7 +219,7 @@ int vg_route_forward(struct vg_call *call, __u16 node);
  */
 int vg_route_everywhere(struct vg_call *call, enum vg_route merge, __u64 own_count, struct vg_out *own);
 
-/* ---- sessions ---------------------------------------------------------------------------------------------------- */
+/* ---- sessions -------------------------------------------------------------------------------------------------- */
 
 enum vg_client_flag {
 	VG_CLIENT_NO_EVICT = 1,

@@ -73,7 +73,7 @@ int vg_mem_resp_execute(struct vg_env *env, const __u8 *request, size_t length, 
 	return result;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------------------------ */
+/* ---- checks ---------------------------------------------------------------------------------------------------- */
 
 /* A quoted excerpt of an argument, at most `room` bytes of it, up to a zero byte as a C program shows it. */
 static int excerpt(const struct vg_resp_arg *arg, int room)
@@ -156,10 +156,7 @@ static bool check(struct vg_call *call)
 	return true;
 }
 
-/*
- * ---- what handlers share
- * -------------------------------------------------------------------------------------------
- */
+/* ---- what handlers share --------------------------------------------------------------------------------------- */
 
 bool vg_arg_is(const struct vg_resp_arg *arg, const char *word)
 {

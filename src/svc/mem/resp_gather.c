@@ -66,10 +66,7 @@ static struct gather *gather_new(struct vg_env *env, enum vg_route merge, int pa
 	return gather;
 }
 
-/*
- * ---- answers
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------------------------- */
 
 static void fail(struct gather *gather, const char *text, size_t length)
 {
@@ -233,10 +230,7 @@ static void on_part(void *context, const struct vg_peer_reply *reply)
 	one_less(part->gather);
 }
 
-/*
- * ---- splitting
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- splitting ------------------------------------------------------------------------------------------------- */
 
 /* Which part each key belongs to; the parts' nodes are in `node`. Returns how many. */
 static int assign(const struct vg_call *call, __u16 *part_of_key, __u16 node[VG_NODES_MAX])
@@ -374,10 +368,7 @@ int vg_route_split(struct vg_call *call)
 	return -EINPROGRESS;
 }
 
-/*
- * ---- everywhere
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- everywhere ------------------------------------------------------------------------------------------------ */
 
 int vg_route_everywhere(struct vg_call *call, enum vg_route merge, __u64 own_count, struct vg_out *own)
 {

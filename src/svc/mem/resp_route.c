@@ -6,10 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-/*
- * ---- where
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- where ----------------------------------------------------------------------------------------------------- */
 
 static __u16 owner_of(const struct vg_call *call, int position)
 {
@@ -55,10 +52,7 @@ unserved:
 	return VG_ROUTE_ANSWERED;
 }
 
-/*
- * ---- requests in RESP
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- requests in RESP ------------------------------------------------------------------------------------------ */
 
 size_t vg_route_arg_bytes(const struct vg_resp_arg *arg)
 {
@@ -105,10 +99,7 @@ static char *encode(const struct vg_call *call, size_t *ret_length)
 	return data;
 }
 
-/*
- * ---- one node
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- one node -------------------------------------------------------------------------------------------------- */
 
 bool vg_route_reply_error(struct vg_env *env, __u16 node, const struct vg_peer_reply *reply,
 			  char text[VG_ROUTE_ERROR_BYTES])

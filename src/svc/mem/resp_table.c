@@ -265,10 +265,7 @@ const struct vg_command vg_commands[] = {
 };
 const int vg_commands_count = sizeof(vg_commands) / sizeof(vg_commands[0]);
 
-/*
- * ---- by name
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- by name --------------------------------------------------------------------------------------------------- */
 
 #define NAME_MAX_BYTES 16
 #define INDEX_SIZE 512 /* a power of two, several times the commands: most names are found at the first look */

@@ -76,7 +76,7 @@ void vg_mem_resp_deinit(struct vg_env *env)
 		vg_slowlog_reset();
 }
 
-/* ---- counting ---------------------------------------------------------------------------------------------------- */
+/* ---- counting -------------------------------------------------------------------------------------------------- */
 
 struct vg_command_count *vg_watch_count(const struct vg_env *env, const struct vg_command *command)
 {
@@ -131,7 +131,7 @@ void vg_watch_reset_counts(void)
 	}
 }
 
-/* ---- timing ------------------------------------------------------------------------------------------------------ */
+/* ---- timing ---------------------------------------------------------------------------------------------------- */
 
 bool vg_watch_wants_time(const struct vg_call *call)
 {
@@ -260,7 +260,7 @@ void vg_watch_note(struct vg_call *call, __u64 duration_ns)
 		note_latency(call, duration_us / 1000);
 }
 
-/* ---- reading them ------------------------------------------------------------------------------------------------ */
+/* ---- reading them ---------------------------------------------------------------------------------------------- */
 
 void vg_slowlog_each(int count, void (*fn)(void *context, const struct vg_slow_entry *entry), void *context)
 {

@@ -19,10 +19,7 @@ struct later {
 	char data[];
 };
 
-/*
- * ---- answers ------------------------------------------------------------------------------------------------------
- * 
- */
+/* ---- answers --------------------------------------------------------------------------------------------------- */
 
 static void say_status(struct vg_session *session, bool padded, __u8 status, const char *text)
 {
@@ -35,10 +32,7 @@ static void say_error(struct vg_session *session, bool padded, int error, const 
 	say_status(session, padded, vg_mem_status_of(error), text);
 }
 
-/*
- * ---- handles
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- handles --------------------------------------------------------------------------------------------------- */
 
 static void on_handle(void *context, struct vg_handle_result *result);
 
@@ -136,10 +130,7 @@ static void handle_request(struct vg_session *session, const struct vg_text_requ
 	vg_mem_wait_leave(&later->wait);
 }
 
-/*
- * ---- keys
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- keys ------------------------------------------------------------------------------------------------------ */
 
 static void say_answer(struct vg_session *session, bool padded, enum vg_text_verb verb,
 		       const struct vg_mem_answer *answer)
@@ -221,10 +212,7 @@ static void key_request(struct vg_session *session, const struct vg_text_request
 	vg_mem_answer_release(&answer);
 }
 
-/*
- * ---- who may ask
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- who may ask ----------------------------------------------------------------------------------------------- */
 
 /* Takes the same time whatever the guess is; its length is no secret. */
 static bool password_right(const struct vg_settings *settings, struct vg_text_span guess)
@@ -252,10 +240,7 @@ static void authenticate(struct vg_session *session, const struct vg_text_reques
 	vg_text_reply(session->out, request->padded, "OK", 2);
 }
 
-/*
- * ---- the stream
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- the stream ------------------------------------------------------------------------------------------------ */
 
 static void execute(struct vg_session *session, const struct vg_text_request *request)
 {
