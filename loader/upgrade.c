@@ -4,8 +4,10 @@
  *
  * New programs are loaded and pinned in progs_next/, then every attachment is switched (each switch is atomic: a packet
  * sees the old program or the new one), then progs/ and progs_next/ change places. A failure before that last step
- * switches back what was switched. An agent that was killed half-way leaves a mixture of both programs attached, which
- * the next upgrade finds: what is attached may be a program of either directory.
+ * switches back what was switched, but for a program that has joined libxdp's dispatcher: that one stays.
+ *
+ * An agent that was killed half-way leaves a mixture of both programs attached, which the next upgrade finds: what is
+ * attached may be a program of either directory.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

@@ -42,7 +42,6 @@
 	X(UNREACHABLE, "the owner did not answer")                  \
 	X(REFLECTION, "answer larger than an unproven request")     \
 	X(TRUNCATED, "datagram cut off")                            \
-	X(SLOW_CLIENT, "a client that did not read its answers")    \
 	X(HTTP, "HTTP on a pool port")
 
 enum vg_refusal {
