@@ -528,6 +528,17 @@ static inline void fake_set_faults(struct fake_node *node, const struct fake_fau
 	pthread_mutex_unlock(&node->lock);
 }
 
+/* One of the node's counts, while it runs. */
+static inline unsigned int fake_count(struct fake_node *node, const unsigned int *field)
+{
+	unsigned int count;
+
+	pthread_mutex_lock(&node->lock);
+	count = *field;
+	pthread_mutex_unlock(&node->lock);
+	return count;
+}
+
 static inline void fake_stop(struct fake_node *node)
 {
 	__u64 one = 1;
