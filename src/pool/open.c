@@ -98,6 +98,8 @@ static int fill_arena(struct vg_store *store, const struct vg_arena_header *geom
 
 	if (error)
 		return error;
+	/* Nobody reads yet, so what is found empty need not rest before another class may have it. */
+	store->slabs.now_ms = config->now_ms;
 	store->buckets = (struct vg_bucket *)(store->arena + geometry->index_offset);
 	store->slots = (struct vg_handle_slot *)(store->arena + geometry->handles_offset);
 	if (config->adopt && same_geometry(store->header, geometry)) {
