@@ -194,6 +194,19 @@ void vg_session_resume(struct vg_session *session)
 	vg_conn_resume(own->conn);
 }
 
+void vg_session_flush(struct vg_session *session)
+{
+	struct vg_conn *conn = of_session(session)->conn;
+
+	if (session->out->failed) {
+		vg_conn_abort(conn, -ENOBUFS);
+		return;
+	}
+	vg_conn_flush(conn);
+	if (session->finish)
+		vg_conn_finish(conn);
+}
+
 struct vg_session_ref vg_session_ref(const struct vg_session *session)
 {
 	const struct vg_node_session *own = (const struct vg_node_session *)session;

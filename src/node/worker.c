@@ -34,6 +34,13 @@ void vg_worker_turn(struct vg_worker *worker)
 	vg_clock_update(&worker->clock);
 }
 
+static void end_turn(struct vg_worker *worker)
+{
+	for (int i = 0; i < vg_service_count; i++)
+		if (vg_services[i]->turn)
+			vg_services[i]->turn(&worker->env);
+}
+
 int vg_worker_step(struct vg_worker *worker, bool wait)
 {
 	int result = vg_io_run(worker->io, wait);
@@ -42,7 +49,11 @@ int vg_worker_step(struct vg_worker *worker, bool wait)
 		vg_peers_tend(worker->env.peers);
 	if (worker->in_turn)
 		vg_worker_account_turn(worker);
-	vg_conn_pool_flush(worker->conns);
+	/* Flushing may hand over input that was held back, and its answers may concern others: twice. */
+	for (int i = 0; i < 2; i++) {
+		end_turn(worker);
+		vg_conn_pool_flush(worker->conns);
+	}
 	worker->in_turn = false;
 	return result;
 }
@@ -107,6 +118,7 @@ static void tend(struct vg_worker *worker)
 			 __ATOMIC_RELAXED);
 	if (__atomic_load_n(&worker->stopping, __ATOMIC_ACQUIRE) && !worker->draining)
 		begin_drain(worker);
+	vg_worker_take_mail(worker);
 	vg_peers_tend(worker->env.peers);
 	vg_sessions_tend(worker);
 }

@@ -61,6 +61,7 @@ struct vg_worker {
 	bool stopping; /* set by the main thread: drain and end */
 	bool draining;
 	bool killing;	     /* some session of this worker has `kill` set */
+	struct vg_mail *mail; /* from other workers, the newest first */
 	bool in_turn;	     /* the clock has been read for this turn */
 	__u64 turn_requests; /* requests counted when the turn began */
 	__u64 ticks;
@@ -89,6 +90,9 @@ void vg_sessions_deinit(struct vg_worker *worker);
 void vg_session_open(struct vg_listener *listener, int fd);
 /* Close idle, killed and, when draining, finished sessions; each twentieth of a second and when woken. */
 void vg_sessions_tend(struct vg_worker *worker);
+
+/* mail.c */
+void vg_worker_take_mail(struct vg_worker *worker);
 
 /* status.c */
 __u16 vg_worker_memory_free_permille(const struct vg_world *world);

@@ -176,6 +176,10 @@ void vg_world_free(struct vg_world *world)
 {
 	if (!world)
 		return;
+	/* Mail that nobody took: what it carries is given back while everybody it may speak to is still there. */
+	for (__u32 w = 0; world->workers && w < world->worker_count; w++)
+		if (world->workers[w].io)
+			vg_worker_take_mail(&world->workers[w]);
 	for (__u32 w = 0; world->workers && w < world->worker_count; w++)
 		vg_worker_deinit(&world->workers[w]);
 	free(world->workers);

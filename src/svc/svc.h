@@ -143,6 +143,16 @@ void vg_env_stats_sum(const struct vg_env *env, struct vg_stats *ret_sum); /* ov
 __u64 vg_env_uptime_s(const struct vg_env *env);
 /* Run fn on this worker after delay_ns. */
 int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), void *context);
+/*
+ * Run mail->fn on that worker's thread soon; from any worker's thread. Mail of one worker to another arrives in the
+ * order it was posted. fn is called once for each, at the latest when the node is torn down, and owns the mail then; it
+ * posts none itself, and neither do closed() and deinit().
+ */
+struct vg_mail {
+	struct vg_mail *next; /* the mailbox's own */
+	void (*fn)(struct vg_env *env, struct vg_mail *mail);
+};
+void vg_env_post(struct vg_env *env, __u32 worker, struct vg_mail *mail);
 /* This node's state as JSON text, into `out`: what the STATUS operation and `virgo status` show. */
 void vg_env_status_json(struct vg_env *env, struct vg_out *out);
 void vg_env_topology_json(struct vg_env *env, struct vg_out *out);
@@ -175,7 +185,7 @@ struct vg_session {
 	__u64 requests;
 	/* The service's own state; zeroed when the session opens. */
 	union {
-		__u64 words[8];
+		__u64 words[9];
 		void *pointer;
 	} state;
 };
@@ -183,6 +193,8 @@ struct vg_session {
 /* Input is not handed over while paused; resume after the answer was appended to session->out (it flushes too). */
 void vg_session_pause(struct vg_session *session);
 void vg_session_resume(struct vg_session *session);
+/* What was appended to session->out outside of input() leaves at the end of the turn; session->finish counts too. */
+void vg_session_flush(struct vg_session *session);
 /*
  * A late answer must not meet a session that has gone and whose slot lives again: keep a reference instead of a
  * pointer, and look it up (NULL: gone) when the answer comes.
@@ -220,6 +232,7 @@ struct vg_service {
 	 */
 	ssize_t (*input)(struct vg_session *session, const __u8 *data, size_t length);
 	void (*closed)(struct vg_session *session); /* optional */
+	void (*turn)(struct vg_env *env); /* optional: at the end of each turn of the loop, before output leaves */
 	void (*datagram)(struct vg_env *env, const struct vg_datagram *datagram);
 };
 

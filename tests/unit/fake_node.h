@@ -474,6 +474,15 @@ int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), 
 	return -EBUSY;
 }
 
+void vg_env_post(struct vg_env *env, __u32 worker, struct vg_mail *mail)
+{
+	mail->fn(env, mail);
+}
+
+void vg_session_flush(struct vg_session *session)
+{
+}
+
 void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 {
 	vg_out_append(out, "{\"status\":1}", 12);

@@ -141,6 +141,17 @@ int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), 
 	return 0;
 }
 
+void vg_env_post(struct vg_env *env, __u32 worker, struct vg_mail *mail)
+{
+	mail->fn(env, mail);
+}
+
+static void mem_collect(struct mem_session *session);
+void vg_session_flush(struct vg_session *session)
+{
+	mem_collect((struct mem_session *)session);
+}
+
 void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 {
 	vg_out_append(out, "{}", 2);
