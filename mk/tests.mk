@@ -20,6 +20,9 @@ TEST_OBJECT_DIRS := tests/unit tests/sim tests/bpf tests/netns tests/fuzz
 $(UNIT_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,uring base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
+# The bookkeeping of the command line needs no node.
+$(B)/tests/unit/test_map: $(addprefix $(B)/obj/src/cli/,map_engine.o map_resume.o map_template.o spool.o input.o)
+
 $(SIM_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,sim base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
