@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/data.h"
 
 static int expire_error(struct vg_call *call)
 {
@@ -118,7 +119,7 @@ static int expire(struct vg_call *call, bool seconds, bool absolute)
 	if (!absolute && __builtin_add_overflow(when, (__s64)call->now_ms, &when))
 		return expire_error(call);
 	expire.when_ms = when;
-	result = vg_store_update(call->env->store, &key, call->now_ms, expire_update, &expire);
+	result = vg_data_update(call, &key, expire_update, &expire);
 	if (result)
 		return vg_call_failure(call, result);
 	vg_resp_integer(call->out, expire.changed);
@@ -159,7 +160,7 @@ int vg_cmd_persist(struct vg_call *call)
 {
 	struct vg_key key = vg_call_key(call, 1);
 	bool changed = false;
-	int result = vg_store_update(call->env->store, &key, call->now_ms, persist_update, &changed);
+	int result = vg_data_update(call, &key, persist_update, &changed);
 
 	if (result)
 		return vg_call_failure(call, result);
@@ -175,7 +176,7 @@ static int deadline(struct vg_call *call, bool seconds, bool absolute)
 	struct vg_key_facts facts;
 	__s64 when;
 
-	if (vg_store_facts(call->env->store, &key, call->now_ms, false, &facts)) {
+	if (vg_data_facts(call, &key, false, &facts)) {
 		call->env->stats->misses++;
 		vg_resp_integer(call->out, -2);
 		return 0;

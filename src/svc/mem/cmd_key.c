@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/data.h"
 
 int vg_cmd_del(struct vg_call *call)
 {
@@ -11,7 +12,7 @@ int vg_cmd_del(struct vg_call *call)
 	for (int i = 1; i < call->args; i++) {
 		struct vg_key key = vg_call_key(call, i);
 
-		count += vg_store_delete(call->env->store, &key, call->now_ms) == 0;
+		count += vg_data_delete(call, &key) == 0;
 	}
 	vg_resp_integer(call->out, count);
 	return 0;
@@ -25,7 +26,7 @@ static __s64 count_existing(struct vg_call *call, bool touch)
 	for (int i = 1; i < call->args; i++) {
 		struct vg_key key = vg_call_key(call, i);
 
-		count += vg_store_facts(call->env->store, &key, call->now_ms, touch, &facts) == 0;
+		count += vg_data_facts(call, &key, touch, &facts) == 0;
 	}
 	call->env->stats->hits += (__u64)count;
 	call->env->stats->misses += (__u64)(call->args - 1 - count);
@@ -49,7 +50,7 @@ static bool facts_of(struct vg_call *call, int position, struct vg_key_facts *fa
 {
 	struct vg_key key = vg_call_key(call, position);
 
-	if (vg_store_facts(call->env->store, &key, call->now_ms, false, facts)) {
+	if (vg_data_facts(call, &key, false, facts)) {
 		call->env->stats->misses++;
 		return false;
 	}
@@ -98,7 +99,7 @@ static int move_run(struct vg_call *call, struct move *move)
 {
 	struct vg_key key[2] = { vg_call_key(call, 1), vg_call_key(call, 2) };
 
-	return vg_store_transact(call->env->store, key, 2, call->now_ms, move_fill, move);
+	return vg_data_transact(call, key, 2, move_fill, move);
 }
 
 static bool is_same_key(const struct vg_call *call)
@@ -173,19 +174,17 @@ int vg_cmd_copy(struct vg_call *call)
 int vg_cmd_object_encoding(struct vg_call *call)
 {
 	struct vg_key key = vg_call_key(call, 2);
-	struct vg_block *block = NULL;
+	struct vg_value value = { 0 };
 	char buffer[VG_CELL_MAX];
-	ssize_t length = vg_store_get(call->env->store, &key, call->now_ms, buffer, sizeof(buffer), &block, NULL);
 	__s64 number;
 
-	if (block)
-		vg_block_put(block);
-	if (length < 0)
+	if (vg_data_get(call, &key, buffer, &value))
 		vg_resp_null(call->out, call->version);
-	else if (!block && vg_resp_number(buffer, (size_t)length, &number))
+	else if (vg_resp_number(value.data, value.length, &number))
 		vg_resp_bulk_text(call->out, "int");
 	else
-		vg_resp_bulk_text(call->out, length <= EMBEDDED_MAX ? "embstr" : "raw");
+		vg_resp_bulk_text(call->out, value.length <= EMBEDDED_MAX ? "embstr" : "raw");
+	vg_value_release(&value);
 	return 0;
 }
 

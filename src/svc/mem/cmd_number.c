@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/data.h"
 
 /* The update's own errors, told apart from the store's. */
 #define NOT_A_NUMBER (-EDOM)
@@ -37,7 +38,7 @@ static int add(struct vg_call *call, __s64 increment)
 {
 	struct add add = { .increment = increment };
 	struct vg_key key = vg_call_key(call, 1);
-	int result = vg_store_update(call->env->store, &key, call->now_ms, add_update, &add);
+	int result = vg_data_update(call, &key, add_update, &add);
 
 	if (result == NOT_A_NUMBER)
 		vg_resp_error(call->out, "ERR value is not an integer or out of range");
@@ -148,7 +149,7 @@ int vg_cmd_incrbyfloat(struct vg_call *call)
 
 	/* Redis looks at the value first, then at the increment; both have the same answer. */
 	if (read_float(call->arg[2].data, call->arg[2].length, &add.increment))
-		result = vg_store_update(call->env->store, &key, call->now_ms, add_float_update, &add);
+		result = vg_data_update(call, &key, add_float_update, &add);
 	if (result == NOT_A_NUMBER)
 		vg_resp_error(call->out, "ERR value is not a valid float");
 	else if (result == OVERFLOWN)

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/data.h"
 
 int vg_cmd_get(struct vg_call *call)
 {
@@ -14,17 +15,16 @@ int vg_cmd_get(struct vg_call *call)
 
 void vg_cmd_get_one(struct vg_call *call, const struct vg_key *key)
 {
-	struct vg_block *block = NULL;
 	char buffer[VG_CELL_MAX];
-	ssize_t length = vg_store_get(call->env->store, key, call->now_ms, buffer, sizeof(buffer), &block, NULL);
+	struct vg_value value;
 
-	if (length < 0) {
+	if (vg_data_get(call, key, buffer, &value)) {
 		call->env->stats->misses++;
 		vg_resp_null(call->out, call->version);
 		return;
 	}
 	call->env->stats->hits++;
-	vg_call_value(call, buffer, block, 0, (size_t)length);
+	vg_call_value(call, &value, 0, value.length);
 }
 
 /* ---- a change that answers the old value ----------------------------------------------------------------------- */
@@ -34,8 +34,7 @@ void vg_cmd_get_one(struct vg_call *call, const struct vg_key *key)
  * the update then finds the very same block, it is still the value (a pinned block is neither changed nor used again).
  */
 struct swap {
-	struct vg_block *block;	 /* what was pinned before the update, or NULL */
-	size_t block_length;
+	struct vg_value pinned;	 /* what was read before the update; data NULL: nothing */
 	ssize_t length;		 /* of the old value, -1: there was none */
 	char buffer[VG_CELL_MAX];
 	/* The change itself. */
@@ -53,7 +52,7 @@ static int swap_update(void *context, const struct vg_entry *old, struct vg_chan
 
 	swap->length = old->exists ? (ssize_t)old->length : -1;
 	if (old->exists && old->length > sizeof(swap->buffer)) {
-		if (!swap->block || vg_block_data(swap->block) != old->value || swap->block_length != old->length)
+		if (swap->pinned.data != old->value || swap->pinned.length != old->length)
 			return -EAGAIN;
 	} else if (old->exists) {
 		memcpy(swap->buffer, old->value, old->length);
@@ -61,33 +60,30 @@ static int swap_update(void *context, const struct vg_entry *old, struct vg_chan
 	return swap->change(swap, old, change);
 }
 
+static void unpin(struct swap *swap)
+{
+	vg_value_release(&swap->pinned);
+	swap->pinned = (struct vg_value){ 0 };
+}
+
 /* Do the change; 0, or the error was answered (1). swap->length and value say what was there. */
 static int swap_run(struct vg_call *call, struct swap *swap)
 {
-	struct vg_store *store = call->env->store;
 	struct vg_key key = vg_call_key(call, 1);
 	int result;
 
 	for (int tries = 0; tries < SWAP_TRIES_MAX; tries++) {
 		swap->changed = false;
-		result = vg_store_update(store, &key, call->now_ms, swap_update, swap);
+		result = vg_data_update(call, &key, swap_update, swap);
 		if (result != -EAGAIN)
 			break;
-		if (swap->block)
-			vg_block_put(swap->block);
-		swap->block = NULL;
-		swap->block_length = 0;
-		result = -EAGAIN;
-		ssize_t length = vg_store_get(store, &key, call->now_ms, swap->buffer, sizeof(swap->buffer),
-					      &swap->block, NULL);
-		if (length > 0 && swap->block)
-			swap->block_length = (size_t)length;
+		unpin(swap);
+		if (vg_data_get(call, &key, swap->buffer, &swap->pinned))
+			swap->pinned = (struct vg_value){ 0 };
 	}
-	/* What is in the buffer is the value itself; a block that was pinned in vain goes back. */
-	if (swap->block && (result || swap->length <= (ssize_t)sizeof(swap->buffer))) {
-		vg_block_put(swap->block);
-		swap->block = NULL;
-	}
+	/* What is in the buffer is the value itself; what was pinned in vain goes back. */
+	if (result || swap->length <= (ssize_t)sizeof(swap->buffer))
+		unpin(swap);
 	if (result == -EAGAIN) {
 		vg_resp_error(call->out, "TRYAGAIN the value changed too often while it was read");
 		return 1;
@@ -102,13 +98,17 @@ static int swap_run(struct vg_call *call, struct swap *swap)
 /* Answer the old value, which ends the swap. */
 static void swap_answer(struct vg_call *call, struct swap *swap)
 {
+	struct vg_value value = swap->pinned;
+
 	if (swap->length < 0) {
 		call->env->stats->misses++;
 		vg_resp_null(call->out, call->version);
 		return;
 	}
 	call->env->stats->hits++;
-	vg_call_value(call, swap->buffer, swap->block, 0, (size_t)swap->length);
+	if (!value.data)
+		value = (struct vg_value){ .data = swap->buffer };
+	vg_call_value(call, &value, 0, (size_t)swap->length);
 }
 
 static int swap_store(struct swap *swap, const struct vg_entry *old, struct vg_change *change)
@@ -159,7 +159,7 @@ static int set_plain(struct vg_call *call, const struct vg_resp_arg *value, __u6
 	struct vg_key key = vg_call_key(call, 1);
 	int result;
 
-	result = vg_store_set(call->env->store, &key, call->now_ms, value->data, value->length, expire_ms);
+	result = vg_data_set(call, &key, value->data, value->length, expire_ms);
 	if (result)
 		return vg_call_failure(call, result);
 	vg_out_append(call->out, "+OK\r\n", 5);
@@ -217,7 +217,7 @@ int vg_cmd_set(struct vg_call *call)
 		return 0;
 	}
 	key = vg_call_key(call, 1);
-	result = vg_store_update(call->env->store, &key, call->now_ms, condition_update, &swap);
+	result = vg_data_update(call, &key, condition_update, &swap);
 	if (result)
 		return vg_call_failure(call, result);
 	if (swap.changed)
@@ -231,7 +231,7 @@ int vg_cmd_setnx(struct vg_call *call)
 {
 	struct swap swap = { .if_absent = true, .value = { call->arg[2].data, call->arg[2].length } };
 	struct vg_key key = vg_call_key(call, 1);
-	int result = vg_store_update(call->env->store, &key, call->now_ms, condition_update, &swap);
+	int result = vg_data_update(call, &key, condition_update, &swap);
 
 	if (result)
 		return vg_call_failure(call, result);
@@ -294,7 +294,7 @@ int vg_cmd_getex(struct vg_call *call)
 		struct vg_key_facts facts;
 
 		/* A missing key is answered before a wrong time is. */
-		if (vg_store_facts(call->env->store, &key, call->now_ms, false, &facts)) {
+		if (vg_data_facts(call, &key, false, &facts)) {
 			call->env->stats->misses++;
 			vg_resp_null(call->out, call->version);
 			return 0;

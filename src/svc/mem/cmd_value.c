@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/data.h"
 
 #define PREFETCH_AHEAD 16 /* keys of one MGET whose index lines are on their way at once */
 
@@ -72,7 +73,7 @@ static int set_many(struct vg_call *call, struct set_many *many)
 			vg_store_prefetch_bucket(call->env->store, key[i].hash);
 		}
 		many->arg = &call->arg[1 + 2 * at];
-		result = vg_store_transact(call->env->store, key, count, call->now_ms, set_many_fill, many);
+		result = vg_data_transact(call, key, count, set_many_fill, many);
 	}
 	mem->free(mem->context, key);
 	return result;
@@ -134,7 +135,7 @@ static int append_update(void *context, const struct vg_entry *old, struct vg_ch
 static int splice_run(struct vg_call *call, vg_update_fn update, struct splice *splice)
 {
 	struct vg_key key = vg_call_key(call, 1);
-	int result = vg_store_update(call->env->store, &key, call->now_ms, update, splice);
+	int result = vg_data_update(call, &key, update, splice);
 
 	if (result == -EOVERFLOW)
 		vg_resp_error(call->out, TOO_LONG_TEXT);
@@ -198,7 +199,7 @@ int vg_cmd_strlen(struct vg_call *call)
 {
 	struct vg_key key = vg_call_key(call, 1);
 	struct vg_key_facts facts;
-	int result = vg_store_facts(call->env->store, &key, call->now_ms, true, &facts);
+	int result = vg_data_facts(call, &key, true, &facts);
 
 	if (result)
 		call->env->stats->misses++;
@@ -211,20 +212,18 @@ int vg_cmd_strlen(struct vg_call *call)
 int vg_cmd_getrange(struct vg_call *call)
 {
 	struct vg_key key = vg_call_key(call, 1);
-	struct vg_block *block = NULL;
+	struct vg_value value = { .data = "" };
 	char buffer[VG_CELL_MAX];
-	__s64 start, end;
-	ssize_t length;
+	__s64 start, end, length;
 
 	if (!vg_call_integer(call, 2, &start) || !vg_call_integer(call, 3, &end))
 		return 0;
-	length = vg_store_get(call->env->store, &key, call->now_ms, buffer, sizeof(buffer), &block, NULL);
-	if (length < 0)
+	if (vg_data_get(call, &key, buffer, &value))
 		call->env->stats->misses++;
 	else
 		call->env->stats->hits++;
+	length = (__s64)value.length;
 	if (length <= 0 || (start < 0 && end < 0 && start > end)) {
-		length = 0;
 		start = 0;
 		end = -1;
 	} else {
@@ -235,8 +234,8 @@ int vg_cmd_getrange(struct vg_call *call)
 		end = end >= length ? length - 1 : end;
 	}
 	if (start > end)
-		vg_call_value(call, buffer, block, 0, 0);
+		vg_call_value(call, &value, 0, 0);
 	else
-		vg_call_value(call, buffer, block, (size_t)start, (size_t)(end - start + 1));
+		vg_call_value(call, &value, (size_t)start, (size_t)(end - start + 1));
 	return 0;
 }

@@ -120,6 +120,7 @@ static inline int vg_command_last_key(const struct vg_command *command, int args
 
 struct vg_pending;
 struct vg_client;
+struct vg_view;
 
 struct vg_call {
 	struct vg_env *env;
@@ -131,6 +132,7 @@ struct vg_call {
 	int version;
 	bool forwarded;
 	bool alone;		  /* this node is the whole cluster */
+	struct vg_view *view;	  /* of the transaction it is part of; NULL: the store itself, see data.h */
 	__u64 now_ms;
 	__u64 hash;		  /* of arg[hashed]; hashed 0: not made yet */
 	int hashed;
@@ -166,8 +168,6 @@ int vg_call_syntax_error(struct vg_call *call);
 int vg_call_arity_error(struct vg_call *call);
 /* An array of simple strings, HELP's answer: `lines` ends with NULL; the two lines about HELP itself are added. */
 int vg_call_help(struct vg_call *call, const char *title, const char *const *lines);
-/* The value a store read gave: copied, or lent while pinned; part of it with `offset` and `length`. */
-void vg_call_value(struct vg_call *call, const void *buffer, struct vg_block *block, size_t offset, size_t length);
 
 /* ---- answers that come late ------------------------------------------------------------------------------------ */
 

@@ -235,17 +235,3 @@ int vg_call_help(struct vg_call *call, const char *title, const char *const *lin
 	vg_resp_simple(call->out, "    Print this help.");
 	return 0;
 }
-
-void vg_call_value(struct vg_call *call, const void *buffer, struct vg_block *block, size_t offset, size_t length)
-{
-	if (!block) {
-		vg_resp_bulk(call->out, (const char *)buffer + offset, length);
-		return;
-	}
-	if (length == 0) {
-		vg_block_put(block);
-		vg_resp_bulk(call->out, "", 0);
-		return;
-	}
-	vg_resp_bulk_lend(call->out, (const char *)vg_block_data(block) + offset, length, vg_block_put, block);
-}
