@@ -42,7 +42,7 @@ static __always_inline int serve_request(struct vg_serve *serve)
 	/* A request that was steered here is answered to the client, if we know how to reach it. */
 	if (header->hops && !vg_neighbour_find(&serve->frame, serve->ctx->ingress_ifindex, serve->now_ns))
 		return VG_REASON_NO_NEIGHBOUR;
-	if (header->opcode == VG_OP_GET)
+	if (header->opcode == VG_OP_GET && !(header->flags & VG_HTOBE16(VG_FLAG_VERSION)))
 		return vg_get(serve);
 	if (header->opcode == VG_OP_HANDLE_GET)
 		return vg_handle_get(serve);

@@ -33,7 +33,10 @@
 	X(HANDLE_FREE, 8, "handle-free")  /* ident: handle */                             \
 	X(COMMAND, 9, "command")      /* body: one RESP command → body: its RESP reply */ \
 	X(STATUS, 10, "status")       /* → body: this node's state as JSON (TCP only) */  \
-	X(TOPOLOGY, 11, "topology")   /* → body: nodes and epoch as JSON (TCP only) */
+	X(TOPOLOGY, 11, "topology")   /* → body: nodes and epoch as JSON (TCP only) */    \
+	X(CAS, 12, "cas")	      /* key, body: deadline (8 bytes), value; argument: version → ident: new version */ \
+	X(MGET, 13, "mget")	      /* body: struct vg_mget_key and key, … → body: struct vg_mget_value and value, … */ \
+	X(MEMCACHE, 14, "memcache")   /* body: one memcached request → body: its reply (between nodes, TCP only) */
 
 enum vg_opcode {
 #define X(name, number, text) VG_OP_##name = number,
@@ -75,7 +78,8 @@ enum vg_status {
 #define VG_FLAG_IF_PRESENT 0x0010  /* SET: only if it does */
 #define VG_FLAG_KEEP_TTL 0x0020	   /* SET: keep the deadline */
 #define VG_FLAG_TEXT 0x0040	   /* reply: the body is an error text, not a value */
-#define VG_FLAGS_KNOWN 0x007f
+#define VG_FLAG_VERSION 0x0080	   /* GET: the answer's argument is the value's version, for a CAS */
+#define VG_FLAGS_KNOWN 0x00ff
 
 /* How busy a node is; every reply carries it, so each answer is also a load probe. All big-endian. */
 struct vg_load_stamp {
@@ -104,7 +108,9 @@ struct vg_wire_header {
 	__be32 body_length;    /* bytes */
 	/*
 	 * SET: the deadline in Unix milliseconds, 0: none. HANDLE_GET, HANDLE_SET: offset << 32 | length. HANDLE_ALLOC:
-	 * bytes. In answers: WRONG_NODE: the owner's number; HANDLE_GET of length 0: bytes of the allocation; else 0.
+	 * bytes. CAS: the version the value must have, 0: there must be none. MGET: how many keys. In answers:
+	 * WRONG_NODE: the owner's number; HANDLE_GET of length 0: bytes of the allocation; GET with the VERSION flag: the
+	 * version; MGET: how many values; else 0.
 	 */
 	__be64 argument;
 	struct vg_load_stamp load;
@@ -117,5 +123,26 @@ VG_ASSERT_OFFSET(struct vg_wire_header, body_length, 44);
 VG_ASSERT_OFFSET(struct vg_wire_header, argument, 48);
 VG_ASSERT_OFFSET(struct vg_wire_header, load, 56);
 VG_ASSERT_OFFSET(struct vg_wire_header, tag, 72);
+
+/*
+ * The body of an MGET: for each key this, then the key, zero-padded to 8 bytes. All keys are of the header's partition
+ * owner: a node answers for its own only. The body of its answer: for each key in order a vg_mget_value, then the value,
+ * zero-padded to 8 bytes.
+ */
+#define VG_MGET_KEYS_MAX 16
+struct vg_mget_key {
+	__be64 ident;	     /* hash of the key */
+	__be16 partition;
+	__be16 key_length;   /* ≤ VG_XDP_KEY_MAX */
+	__be32 reserved;     /* zero */
+};
+VG_ASSERT_SIZE(struct vg_mget_key, 16);
+
+struct vg_mget_value {
+	__be32 length;	     /* bytes of the value, without padding */
+	__u8 status;	     /* OK, NOT_FOUND, or what a GET of that key alone would say */
+	__u8 reserved[3];    /* zero */
+};
+VG_ASSERT_SIZE(struct vg_mget_value, 8);
 
 #endif

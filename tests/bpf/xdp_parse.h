@@ -142,7 +142,7 @@ static void test_xdp_header_fields(void **state)
 		{ 3, VG_OP_MAX, VG_REASON_BAD_HEADER },
 		{ 3, 255, VG_REASON_BAD_HEADER },
 		{ 4, 0x80, VG_REASON_BAD_HEADER },
-		{ 5, 0x80, VG_REASON_BAD_HEADER },
+		{ 4, 0x01, VG_REASON_BAD_HEADER },
 		{ 7, 1, VG_REASON_BAD_HEADER },
 		{ 7, 255, VG_REASON_BAD_HEADER },
 		{ 40, 1, VG_REASON_BAD_HEADER },

@@ -91,7 +91,7 @@ static void test_frame_hostile_fields(void **state)
 		{ 3, VG_OP_MAX, VG_FRAME_WHOLE, VG_WIRE_BAD_OPCODE },
 		{ 3, 255, VG_FRAME_WHOLE, VG_WIRE_BAD_OPCODE },
 		{ 4, 0x80, VG_FRAME_WHOLE, VG_WIRE_BAD_FIELD },	/* unknown flag */
-		{ 5, 0x80, VG_FRAME_WHOLE, VG_WIRE_BAD_FIELD },
+		{ 4, 0x01, VG_FRAME_WHOLE, VG_WIRE_BAD_FIELD },
 		{ 5, 0x01, VG_FRAME_WHOLE, VG_WIRE_OK },	/* a reply: the service's business */
 		{ 6, 255, VG_FRAME_WHOLE, VG_WIRE_OK },		/* hops */
 		{ 7, 1, VG_FRAME_WHOLE, VG_WIRE_BAD_FIELD },	/* a status in a request */
