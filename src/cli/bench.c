@@ -148,7 +148,9 @@ static void submit(struct worker *worker, __u64 key_number, bool get, bool filli
 		request.data = value;
 		request.length = worker->settings->value_bytes;
 	}
-	error = virgo_submit(worker->cli.virgo, &request);
+	/* A place is free, but a change that has no answer yet may hold the window back. */
+	while ((error = virgo_submit(worker->cli.virgo, &request)) == -EAGAIN)
+		(void)virgo_wait(worker->cli.virgo, 1, -1);
 	if (error)
 		on_result(slot, &(struct virgo_result){ .error = error });
 }

@@ -40,7 +40,6 @@
 #define VG_UDP_SUSPECT_NS 5000000000ULL /* how long TCP is used after UDP did not deliver */
 #define VG_CONNECT_NS 1000000000ULL	/* a TCP handshake that takes longer has failed */
 #define VG_REDIRECTS_MAX 3
-#define VG_NODE_WINDOW 1024 /* a node remembers so many sequences of a client: what is older it can only refuse */
 #define VG_BUSY_WAIT_NS 2000000ULL
 
 union vg_address {

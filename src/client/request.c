@@ -173,14 +173,14 @@ static struct vg_request *take_slot(struct virgo *v)
  */
 static bool too_far_ahead(struct virgo *v)
 {
-	if (!v->once || v->sequence + 1 - v->once_floor < VG_NODE_WINDOW / 2)
+	if (!v->once || v->sequence + 1 - v->once_floor < VG_REPLAY_WINDOW / 2)
 		return false;
 	v->once_floor = v->sequence + 1;
 	for (unsigned int i = 0; i < v->window; i++)
 		if (v->requests[i].state != VG_REQUEST_FREE && !v->requests[i].repeatable &&
 		    v->requests[i].sequence < v->once_floor)
 			v->once_floor = v->requests[i].sequence;
-	return v->sequence + 1 - v->once_floor >= VG_NODE_WINDOW / 2;
+	return v->sequence + 1 - v->once_floor >= VG_REPLAY_WINDOW / 2;
 }
 
 static int submit(struct virgo *v, const struct virgo_request *wanted, bool internal)
