@@ -169,6 +169,7 @@ VG_INLINE __u32 vg_handle_slot_index(__u64 handle)
 
 /* ---- what the daemon tells the programs ------------------------------------------------------------------------ */
 
+#define VG_CONFIG_PORT_CPU 0 /* place of the CPU pool's in ports_other */
 #define VG_CONFIG_KEYED 0x1  /* a cluster key is set: tags are checked */
 
 /* Cluster facts; the daemon writes them before it takes the lease. Key 0 of vg_config. */
@@ -222,7 +223,8 @@ struct vg_node {
 	__u8 mac[6];	  /* next hop towards the node */
 	__be16 port_mem;
 	__u32 ifindex;
-	__u32 reserved;
+	__be16 port_cpu;  /* UDP port of its CPU pool, 0: off */
+	__u16 reserved;
 };
 VG_ASSERT_SIZE(struct vg_node, 40);
 

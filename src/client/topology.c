@@ -3,7 +3,8 @@
  * The cluster's table, asked for only when a node says "another node's" of one whose address we do not know: without
  * XDP on the way nobody steers a datagram to its owner, so that no answer would ever teach us its address.
  *
- *     {"epoch":1,"self":0,"nodes":[{"node":0,"address":"10.0.0.1","port":30000},…],"partitions":[[0,16383,0],…]}
+ *     {"epoch":1,"self":0,"nodes":[{"node":0,"address":"10.0.0.1","port":30000,"cpu_port":10000},…],
+ *      "partitions":[[0,16383,0],…]}
  *
  * The reader below takes just this shape, names in any order, and gives up at the first thing that is none of it: what
  * it has learnt until then is harmless, as routes are only hints and answers correct them.
@@ -82,7 +83,7 @@ static void learn_address(struct virgo *v, __u32 node, const char *text, __u16 p
 
 static bool take_node(struct reader *r, struct virgo *v)
 {
-	__u32 node = VG_NODE_NONE, port = 0;
+	__u32 node = VG_NODE_NONE, port = 0, cpu_port;
 	char name[TEXT_MAX], address[TEXT_MAX] = "";
 
 	do {
@@ -92,6 +93,8 @@ static bool take_node(struct reader *r, struct virgo *v)
 			taken = take_number(r, VG_NODES_MAX - 1, &node);
 		else if (taken && strcmp(name, "port") == 0)
 			taken = take_number(r, 65535, &port);
+		else if (taken && strcmp(name, "cpu_port") == 0)
+			taken = take_number(r, 65535, &cpu_port);
 		else if (taken && strcmp(name, "address") == 0)
 			taken = take_text(r, address);
 		else

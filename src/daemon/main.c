@@ -56,8 +56,8 @@ static int parse_arguments(struct arguments *arguments, int argc, char **argv)
 	static const struct argp parser = {
 		.options = options,
 		.parser = on_argument,
-		.doc = "The VIRGO daemon: serves the memory pool over TCP and UDP, and owns the arena that XDP answers "
-		       "from."
+		.doc = "The VIRGO daemon: serves the memory and CPU pools over TCP and UDP; owns the arena that XDP "
+		       "answers from."
 		       "\vEvery flag is also a key of the configuration file. See virgod(8).",
 	};
 
@@ -119,15 +119,17 @@ static void reload(struct vg_world *world, void *context)
 static int serve(struct arguments *arguments, const struct vg_options *options)
 {
 	struct vg_world *world;
+	const char *cpu;
 	int error = vg_world_new(&world, options, arguments->config_file, arguments->why, sizeof(arguments->why));
 
 	if (error) {
 		vg_log(VG_LOG_ERROR, "cannot start", "error=\"%s\"", arguments->why);
 		return error;
 	}
-	vg_log(VG_LOG_NOTICE, "serving", "version=%s address=%s node=%u nodes=%u workers=%u xdp=%s", VG_VERSION,
-	       world->listen_text, world->cluster->self, world->cluster->nodes, world->worker_count,
-	       world->maps.present ? "yes" : "no");
+	cpu = world->listen_text[VG_DOOR_CPU];
+	vg_log(VG_LOG_NOTICE, "serving", "version=%s address=%s cpu=%s node=%u nodes=%u workers=%u xdp=%s", VG_VERSION,
+	       world->listen_text[VG_DOOR_MEM], cpu[0] ? cpu : "off", world->cluster->self, world->cluster->nodes,
+	       world->worker_count, world->maps.present ? "yes" : "no");
 	sd_notify(0, "READY=1");
 	error = vg_world_run(world, reload, arguments);
 	sd_notify(0, "STOPPING=1");

@@ -217,6 +217,7 @@ static void publish_node(struct vg_node *to, const struct vg_cluster_node *from)
 		flags |= VG_NODE_HAS_V6;
 	}
 	to->port_mem = htons(from->port_mem);
+	to->port_cpu = htons(from->port_cpu);
 	to->flags = flags;
 }
 
@@ -228,6 +229,7 @@ void vg_bpfmaps_publish(struct vg_bpfmaps *maps, const struct vg_cluster *cluste
 	config->nodes = cluster->nodes;
 	config->epoch = cluster->epoch;
 	config->budget_per_ms = (__u32)options->xdp_budget;
+	config->ports_other[VG_CONFIG_PORT_CPU] = htons(cluster->node[cluster->self].port_cpu);
 	config->port_mem = htons(cluster->node[cluster->self].port_mem);
 	memcpy(config->cluster_key, cluster->key, sizeof(config->cluster_key));
 	config->flags = cluster->keyed ? VG_CONFIG_KEYED : 0;

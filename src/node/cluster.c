@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/number.h"
 #include "node/cluster.h"
 
 __u16 vg_cluster_self(const struct vg_cluster *cluster)
@@ -39,14 +40,34 @@ const __u64 *vg_cluster_key(const struct vg_cluster *cluster)
 	return cluster->keyed ? cluster->key : NULL;
 }
 
-int vg_cluster_node_parse(struct vg_cluster_node *node, const char *text, __u16 port_default)
+/* Cut "/PORT" off the end. 0 or -EINVAL. */
+static int parse_cpu_port(struct vg_cluster_node *node, char *text, __u16 cpu_default)
+{
+	char *slash = strchr(text, '/');
+	__u64 number = 0;
+
+	if (slash) {
+		*slash++ = '\0';
+		if (vg_number_parse(slash, 65535, &number))
+			return -EINVAL;
+	} else {
+		number = vg_address_has_port(text) ? 0 : cpu_default;
+	}
+	node->port_cpu = (__u16)number;
+	return 0;
+}
+
+int vg_cluster_node_parse(struct vg_cluster_node *node, const char *whole, __u16 port_default,
+			  __u16 cpu_default)
 {
 	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&node->address;
 	struct sockaddr_in *four = (struct sockaddr_in *)&node->address;
-	char address[64];
+	char address[64], text[96];
 
 	node->port_mem = port_default;
-	if (vg_address_split(text, address, sizeof(address), &node->port_mem))
+	if ((size_t)snprintf(text, sizeof(text), "%s", whole) >= sizeof(text) ||
+	    parse_cpu_port(node, text, cpu_default) ||
+	    vg_address_split(text, address, sizeof(address), &node->port_mem))
 		return -EINVAL;
 	if (inet_pton(AF_INET, address, &four->sin_addr) == 1) {
 		four->sin_family = AF_INET;
@@ -69,6 +90,8 @@ static int parse_list(struct vg_cluster *cluster, const struct vg_options *optio
 		      size_t why_bytes)
 {
 	const char *separators = ", \t\r\n", *at = options->nodes;
+	/* Nodes are configured alike: where the list says nothing, the others' CPU pool is where ours is. */
+	__u16 cpu = options->port[VG_DOOR_CPU] ? (__u16)options->port[VG_DOOR_CPU] : VG_PORT_CPU;
 	char text[80];
 
 	while (*(at += strspn(at, separators))) {
@@ -79,7 +102,7 @@ static int parse_list(struct vg_cluster *cluster, const struct vg_options *optio
 			snprintf(why, why_bytes, "nodes: more than %d", VG_NODES_MAX);
 			return -EINVAL;
 		}
-		if (length >= sizeof(text) || vg_cluster_node_parse(&cluster->node[cluster->nodes], text, port)) {
+		if (length >= sizeof(text) || vg_cluster_node_parse(&cluster->node[cluster->nodes], text, port, cpu)) {
 			snprintf(why, why_bytes, "nodes: '%s' is not an address", text);
 			return -EINVAL;
 		}
@@ -137,11 +160,11 @@ static int build(struct vg_cluster *cluster, const struct vg_options *options, c
 	struct vg_cluster_node listen = { 0 };
 	int self, error;
 
-	if (vg_cluster_node_parse(&listen, options->listen, (__u16)options->port_mem)) {
+	if (vg_cluster_node_parse(&listen, options->listen, (__u16)options->port[VG_DOOR_MEM], VG_PORT_CPU)) {
 		snprintf(why, why_bytes, "listen: '%s' is not a numeric address", options->listen);
 		return -EINVAL;
 	}
-	error = parse_list(cluster, options, (__u16)options->port_mem, why, why_bytes);
+	error = parse_list(cluster, options, (__u16)options->port[VG_DOOR_MEM], why, why_bytes);
 	if (error)
 		return error;
 	if (cluster->nodes == 0)
@@ -161,6 +184,7 @@ static int build(struct vg_cluster *cluster, const struct vg_options *options, c
 		return -EINVAL;
 	}
 	cluster->self = (__u16)self;
+	cluster->node[self].port_cpu = (__u16)options->port[VG_DOOR_CPU];
 	cluster->epoch = (__u32)options->epoch;
 	for (unsigned int p = 0; p < VG_PARTITIONS; p++)
 		cluster->owner[p] = (__u16)(p * cluster->nodes / VG_PARTITIONS);

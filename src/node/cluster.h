@@ -12,7 +12,7 @@ struct vg_cluster_node {
 	char text[80]; /* "address:port" */
 	struct sockaddr_storage address;
 	socklen_t address_length;
-	__u16 port_mem;
+	__u16 port_mem, port_cpu; /* 0: off */
 };
 
 struct vg_cluster {
@@ -24,8 +24,12 @@ struct vg_cluster {
 	__u16 owner[VG_PARTITIONS];
 };
 
-/* "ADDR[:PORT]", numeric: a name that resolves differently on two nodes would split the cluster. 0 or -EINVAL. */
-int vg_cluster_node_parse(struct vg_cluster_node *node, const char *text, __u16 port_default);
+/*
+ * "ADDR[:PORT][/CPUPORT]", numeric: a name that resolves differently on two nodes would split the cluster. Without a
+ * CPU port it is `cpu_default`, or none where the text names the memory pool's port. 0 or -EINVAL.
+ */
+int vg_cluster_node_parse(struct vg_cluster_node *node, const char *text, __u16 port_default,
+			  __u16 cpu_default);
 
 /* 0, -EINVAL (a bad list), -ENOENT (this node is not in it), -ENOMEM; `why` gets the sentence a person needs. */
 int vg_cluster_new(struct vg_cluster **ret_cluster, const struct vg_options *options, char *why, size_t why_bytes);

@@ -121,6 +121,25 @@ int vg_address_split(const char *text, char *ret_address, size_t address_bytes, 
 	return 0;
 }
 
+bool vg_address_has_port(const char *text)
+{
+	char address[VG_OPTION_TEXT_MAX];
+	__u16 port = 0, other = 1;
+
+	/* A port that is named overwrites both. */
+	return !vg_address_split(text, address, sizeof(address), &port) &&
+	       !vg_address_split(text, address, sizeof(address), &other) && port == other;
+}
+
+void vg_address_strip_port(char *text)
+{
+	char address[VG_OPTION_TEXT_MAX];
+	__u16 port;
+
+	if (!vg_address_split(text, address, sizeof(address), &port))
+		memcpy(text, address, strlen(address) + 1);
+}
+
 bool vg_address_is_loopback(const char *address)
 {
 	struct in6_addr six;
@@ -202,6 +221,22 @@ static int read_cloud_file(struct vg_options *options, char *why, size_t why_byt
 	return explain(why, why_bytes, error, "cloud-conf %s: %s", path, strerror(-error));
 }
 
+/*
+ * Whoever reaches the CPU pool runs programs here: beyond loopback only with a cluster key. A port that nobody asked
+ * for stays closed then; one that was asked for is an error.
+ */
+static int finish_cpu_port(struct vg_options *options, bool loopback, char *why, size_t why_bytes)
+{
+	__u64 *port = &options->port[VG_DOOR_CPU];
+
+	if (*port == VG_PORT_UNSAID)
+		*port = vg_address_has_port(options->listen) || (!loopback && !options->keyed) ? 0 : VG_PORT_CPU;
+	else if (*port && !loopback && !options->keyed)
+		return explain(why, why_bytes, -EPERM,
+			       "refusing to open the CPU pool beyond loopback without a cluster key: set key-file");
+	return 0;
+}
+
 int vg_options_finish(struct vg_options *options, char *why, size_t why_bytes)
 {
 	char address[64];
@@ -221,5 +256,5 @@ int vg_options_finish(struct vg_options *options, char *why, size_t why_bytes)
 			why, why_bytes, -EPERM,
 			"refusing to listen on %s without a key or password: set key-file or password, or say insecure",
 			address);
-	return 0;
+	return finish_cpu_port(options, vg_address_is_loopback(address), why, why_bytes);
 }

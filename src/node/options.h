@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "svc/svc.h"
 #include "virgo/limits.h"
 #include "virgo/types.h"
 
@@ -18,6 +19,7 @@
 #define VG_OPTION_TEXT_MAX 256
 #define VG_OPTION_NODES_TEXT_MAX 65536
 #define VG_WORKERS_MAX 64
+#define VG_PORT_UNSAID 0x10000
 
 struct vg_options {
 	char listen[VG_OPTION_TEXT_MAX];      /* ADDR: every service on its port; ADDR:PORT: the memory pool alone */
@@ -29,7 +31,7 @@ struct vg_options {
 	char password[VG_OPTION_TEXT_MAX];
 	bool insecure;
 	__u64 workers; /* 0: one a core */
-	__u64 port_mem;
+	__u64 port[VG_DOOR_MAX]; /* 0: closed; VG_PORT_UNSAID until vg_options_finish */
 	__u64 arena_bytes, heap_bytes, chunk_bytes;
 	__u64 connections; /* for each worker */
 	__u64 idle_timeout_s;
@@ -69,6 +71,10 @@ int vg_options_finish(struct vg_options *options, char *why, size_t why_bytes);
 
 /* Split "ADDR[:PORT]", "[v6]:PORT". *ret_port is left alone when there is none. 0 or -EINVAL. */
 int vg_address_split(const char *text, char *ret_address, size_t address_bytes, __u16 *ret_port);
+/* Whether "ADDR[:PORT]" names a port: then the memory pool alone is meant. */
+bool vg_address_has_port(const char *text);
+/* Cut the port off, if there is one; brackets go too. */
+void vg_address_strip_port(char *text);
 bool vg_address_is_loopback(const char *address);
 
 #endif

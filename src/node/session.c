@@ -117,6 +117,7 @@ void vg_session_open(struct vg_listener *listener, int fd)
 		struct vg_session *session = &own->session;
 
 		own->service = listener->service;
+		session->protocol = listener->protocol;
 		session->env = &worker->env;
 		session->id = __atomic_add_fetch(&worker->world->session_ids, 1, __ATOMIC_RELAXED);
 		session->created_ns = session->used_ns = worker->clock.monotonic_ns;

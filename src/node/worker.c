@@ -13,8 +13,14 @@
 #include "uring/listen.h"
 #include "virgo/wire_codec.h"
 
-const struct vg_service *const vg_services[] = { &vg_service_mem };
-const int vg_service_count = sizeof(vg_services) / sizeof(vg_services[0]);
+const struct vg_service *const vg_services[VG_SERVICE_MAX] = {
+	[VG_SERVICE_MEM] = &vg_service_mem,
+};
+const struct vg_door_facts vg_doors[VG_DOOR_MAX] = {
+	[VG_DOOR_MEM] = { "mem", VG_SERVICE_MEM, VG_PROTOCOL_UNKNOWN },
+	[VG_DOOR_CPU] = { "cpu", VG_SERVICE_CPU, VG_PROTOCOL_UNKNOWN },
+	[VG_DOOR_MEMCACHE] = { "memcache", VG_SERVICE_MEM, VG_PROTOCOL_MEMCACHE },
+};
 
 #define TEND_NS 50000000ULL /* housekeeping; also the lease's renewal (VG_LEASE_RENEW_MS) */
 _Static_assert(TEND_NS == VG_LEASE_RENEW_MS * 1000000ULL, "the lease is renewed by the housekeeping timer");
@@ -36,8 +42,8 @@ void vg_worker_turn(struct vg_worker *worker)
 
 static void end_turn(struct vg_worker *worker)
 {
-	for (int i = 0; i < vg_service_count; i++)
-		if (vg_services[i]->turn)
+	for (int i = 0; i < VG_SERVICE_MAX; i++)
+		if (worker->env.services[i] && vg_services[i]->turn)
 			vg_services[i]->turn(&worker->env);
 }
 
@@ -169,10 +175,17 @@ static void take_datagram(struct vg_listener *listener, const struct vg_io_event
 	};
 	enum vg_wire_verdict verdict;
 
+	datagram.data = event->data;
 	env->stats->requests_datagram++;
 	env->stats->bytes_in += (__u64)event->result;
 	if (event->truncated) {
 		vg_refuse(env, VG_REFUSAL_TRUNCATED);
+		return;
+	}
+	if (listener->protocol != VG_PROTOCOL_UNKNOWN) {
+		datagram.header = NULL;
+		datagram.protocol = listener->protocol;
+		listener->service->datagram(env, &datagram);
 		return;
 	}
 	if (datagram.length < sizeof(*header)) {
@@ -268,16 +281,21 @@ int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), 
 
 /* ---- building -------------------------------------------------------------------------------------------------- */
 
-static int listen_service(struct vg_worker *worker, const struct vg_service *service)
+static int listen_door(struct vg_worker *worker, enum vg_door door)
 {
-	const struct vg_cluster_node *self = &worker->env.cluster->node[worker->env.cluster->self];
 	struct vg_listener *listener = &worker->listener[worker->listeners];
-	const char *address = worker->world->listen_text;
+	const char *address = worker->world->listen_text[door];
 	int error;
 
-	if (!self->port_mem)
+	if (!address[0] || !worker->env.services[vg_doors[door].service])
 		return 0;
-	*listener = (struct vg_listener){ .service = service, .worker = worker, .tcp_fd = -1, .udp_fd = -1 };
+	*listener = (struct vg_listener){
+		.service = vg_services[vg_doors[door].service],
+		.protocol = vg_doors[door].protocol,
+		.worker = worker,
+		.tcp_fd = -1,
+		.udp_fd = -1,
+	};
 	worker->listeners++;
 	listener->tcp_fd = vg_listen_tcp(address);
 	listener->udp_fd = vg_listen_udp(address);
@@ -285,6 +303,27 @@ static int listen_service(struct vg_worker *worker, const struct vg_service *ser
 		return listener->tcp_fd < 0 ? listener->tcp_fd : listener->udp_fd;
 	error = vg_io_accept(worker->io, listener->tcp_fd, on_accept, listener, &listener->accept_op);
 	return error ?: vg_io_recvmsg(worker->io, listener->udp_fd, on_datagram, listener, &listener->receive_op);
+}
+
+static bool is_wanted(const struct vg_worker *worker, const struct vg_service *service)
+{
+	bool open = service->number == VG_SERVICE_MEM; /* the store and the links between nodes are its business */
+
+	for (int door = 0; door < VG_DOOR_MAX; door++)
+		open |= vg_doors[door].service == service->number && worker->world->listen_text[door][0];
+	return open && (!service->single || worker->env.worker + 1 == worker->env.workers);
+}
+
+static int start_services(struct vg_worker *worker)
+{
+	int error = 0;
+
+	for (int i = 0; i < VG_SERVICE_MAX && !error; i++)
+		if (vg_services[i] && is_wanted(worker, vg_services[i]))
+			error = vg_services[i]->init(&worker->env);
+	for (int door = 0; door < VG_DOOR_MAX && !error; door++)
+		error = listen_door(worker, (enum vg_door)door);
+	return error;
 }
 
 /*
@@ -297,7 +336,7 @@ static struct vg_io_config io_config(const struct vg_worker *worker)
 
 	return (struct vg_io_config){
 		.entries = 1024,
-		.operations = 3 * connections + 2 * VG_SERVICES_MAX + 1024,
+		.operations = 3 * connections + 2 * VG_DOOR_MAX + 1024,
 		.stream_buffers = 256,
 		.stream_buffer_bytes = 8192,
 		.datagram_buffers = 512,
@@ -339,10 +378,7 @@ int vg_worker_init(struct vg_worker *worker, struct vg_world *world, __u32 numbe
 	error = error ?: vg_sessions_init(worker, (__u32)world->options.connections);
 	error = error ?: vg_peers_new(&worker->env.peers, worker);
 	vg_io_on_wake(worker->io, on_wake, worker);
-	for (int i = 0; i < vg_service_count && !error; i++) {
-		error = vg_services[i]->init(&worker->env);
-		error = error ?: listen_service(worker, vg_services[i]);
-	}
+	error = error ?: start_services(worker);
 	return error ?: vg_io_timeout(worker->io, 0, on_tick, worker, NULL);
 }
 
@@ -376,8 +412,8 @@ void vg_worker_deinit(struct vg_worker *worker)
 {
 	/* Closing connections still speaks to their services and links. */
 	vg_conn_pool_free(worker->conns);
-	for (int i = 0; i < vg_service_count; i++)
-		if (worker->env.service)
+	for (int i = 0; i < VG_SERVICE_MAX; i++)
+		if (worker->env.services[i])
 			vg_services[i]->deinit(&worker->env);
 	vg_peers_free(worker->env.peers);
 	vg_io_free(worker->io);

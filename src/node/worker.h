@@ -14,11 +14,8 @@
 #include "svc/svc.h"
 #include "uring/conn.h"
 
-#define VG_SERVICES_MAX 8
-
 /* The services of a node: the only list of them. */
-extern const struct vg_service *const vg_services[];
-extern const int vg_service_count;
+extern const struct vg_service *const vg_services[VG_SERVICE_MAX];
 
 struct vg_world;
 struct vg_worker;
@@ -35,6 +32,7 @@ struct vg_node_session {
 
 struct vg_listener {
 	const struct vg_service *service;
+	enum vg_protocol protocol; /* the door's own, or VG_PROTOCOL_UNKNOWN */
 	struct vg_worker *worker;
 	int tcp_fd, udp_fd;
 	vg_io_op accept_op, receive_op;
@@ -49,7 +47,7 @@ struct vg_worker {
 	struct vg_io *io;
 	struct vg_out_pool chunks;
 	struct vg_conn_pool *conns;
-	struct vg_listener listener[VG_SERVICES_MAX];
+	struct vg_listener listener[VG_DOOR_MAX];
 	int listeners;
 
 	struct vg_node_session *sessions;

@@ -28,9 +28,11 @@ static void set_settings(struct vg_world *world)
 		.value_bytes_max = VG_VALUE_MAX,
 		.idle_timeout_s = (__u32)options->idle_timeout_s,
 		.config_file = world->config_file,
-		.port_mem = world->cluster->node[world->cluster->self].port_mem,
 		.mem_eviction = "noeviction",
 	};
+	for (int door = 0; door < VG_DOOR_MAX; door++)
+		settings->port[door] = (__u16)world->options.port[door];
+	settings->port[VG_DOOR_MEM] = world->cluster->node[world->cluster->self].port_mem;
 	snprintf(settings->password, sizeof(settings->password), "%s", options->password);
 	__atomic_store_n(&world->settings, settings, __ATOMIC_RELEASE);
 }
@@ -64,17 +66,33 @@ static int port_is_free(const struct vg_cluster_node *self)
 	return error;
 }
 
-static int listen_address(struct vg_world *world, char *why, size_t why_bytes)
+static int listen_door(struct vg_world *world, enum vg_door door, char *why, size_t why_bytes)
 {
 	struct vg_cluster_node listen = { 0 };
+	char text[80];
 	int error;
 
-	error = vg_cluster_node_parse(&listen, world->options.listen, (__u16)world->options.port_mem);
+	/* --listen may name the memory pool's port; the other doors share its address. */
+	snprintf(text, sizeof(text), "%s", world->options.listen);
+	if (door != VG_DOOR_MEM)
+		vg_address_strip_port(text);
+	error = vg_cluster_node_parse(&listen, text, (__u16)world->options.port[door], 0);
 	if (!error && listen.port_mem)
 		error = port_is_free(&listen);
 	if (error)
-		snprintf(why, why_bytes, "cannot listen on %s: %s", world->options.listen, strerror(-error));
-	snprintf(world->listen_text, sizeof(world->listen_text), "%s", listen.text);
+		snprintf(why, why_bytes, "cannot listen on %s for the %s pool: %s", listen.text, vg_doors[door].name,
+			 strerror(-error));
+	if (listen.port_mem)
+		snprintf(world->listen_text[door], sizeof(world->listen_text[door]), "%s", listen.text);
+	return error;
+}
+
+static int listen_address(struct vg_world *world, char *why, size_t why_bytes)
+{
+	int error = 0;
+
+	for (int door = 0; door < VG_DOOR_MAX && !error; door++)
+		error = listen_door(world, (enum vg_door)door, why, why_bytes);
 	return error;
 }
 

@@ -7,7 +7,7 @@
 
 struct vg_world {
 	struct vg_options options;
-	char listen_text[80];	      /* "address:port" of the memory pool */
+	char listen_text[VG_DOOR_MAX][80]; /* "address:port", empty: not listened on */
 	const char *config_file;      /* or NULL */
 	struct vg_settings *settings; /* the ones in force; older ones stay readable until the end */
 	struct vg_settings settings_kept[2];

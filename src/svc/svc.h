@@ -109,6 +109,23 @@ void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_reque
 /* The least loaded of two other nodes drawn at random (power of two choices on the last load stamps); self if alone. */
 __u16 vg_peers_pick(struct vg_peers *peers);
 
+/* ---- services and their ports ----------------------------------------------------------------------------------- */
+
+/* Place in vg_services[] and in vg_env.services[]. */
+enum vg_service_number { VG_SERVICE_MEM, VG_SERVICE_CPU, VG_SERVICE_MAX };
+
+/*
+ * A port that may be listened on, over TCP and UDP: the service behind it and, where the port says it, the protocol
+ * (else the first bytes of a stream do, and datagrams are VIRGO binary).
+ */
+enum vg_door { VG_DOOR_MEM, VG_DOOR_CPU, VG_DOOR_MEMCACHE, VG_DOOR_MAX };
+struct vg_door_facts {
+	const char *name; /* its option is --<name>-port */
+	enum vg_service_number service;
+	enum vg_protocol protocol; /* VG_PROTOCOL_UNKNOWN: any */
+};
+extern const struct vg_door_facts vg_doors[VG_DOOR_MAX];
+
 /* ---- the worker a service instance lives in -------------------------------------------------------------------- */
 
 struct vg_settings { /* what services may read of the configuration; reloads swap the pointer */
@@ -118,7 +135,7 @@ struct vg_settings { /* what services may read of the configuration; reloads swa
 	__u64 value_bytes_max;
 	__u32 idle_timeout_s;	  /* RESP client idle timeout, 0: never */
 	const char *config_file;  /* or NULL */
-	__u16 port_mem;
+	__u16 port[VG_DOOR_MAX];  /* 0: not listened on */
 	char mem_eviction[24];	  /* maxmemory-policy as CONFIG GET says it: "noeviction" */
 };
 
@@ -135,7 +152,7 @@ struct vg_env {
 	struct vg_out_pool *chunks;
 	__u64 random_state;
 	void *node;			/* src/node's own */
-	void *service;			/* the memory service's own, made by its init; NULL before */
+	void *services[VG_SERVICE_MAX];	/* each service's own, made by its init; NULL where it does not run */
 };
 
 __u64 vg_env_random(struct vg_env *env); /* not for secrets */
@@ -212,7 +229,13 @@ bool vg_session_kill(struct vg_env *env, __u64 id); /* closed soon, on its own w
 /* ---- services -------------------------------------------------------------------------------------------------- */
 
 struct vg_datagram {
-	const struct vg_wire_header *header; /* checked by vg_wire_check, lengths within the datagram */
+	/*
+	 * Checked by vg_wire_check, lengths within the datagram. NULL at a door with a protocol of its own: then only
+	 * `data` and `length` are filled in, and whose they are.
+	 */
+	const struct vg_wire_header *header;
+	enum vg_protocol protocol;	     /* the door's; VG_PROTOCOL_UNKNOWN: VIRGO binary */
+	const __u8 *data;		     /* the whole datagram */
 	const __u8 *key, *body;
 	size_t length;			     /* of the whole datagram: an unproven source gets no longer answer */
 	bool proven;			     /* its tag is right */
@@ -221,10 +244,22 @@ struct vg_datagram {
 	socklen_t peer_length;
 };
 
+/* A figure of a service for status and INFO: a count, or a level. */
+struct vg_figure {
+	const char *name;
+	__u64 value;
+};
+#define VG_FIGURES_MAX 24
+
 struct vg_service {
-	const char *name;	/* "mem": also the name of its --mem-port flag */
-	__u16 port;		/* default */
-	int (*init)(struct vg_env *env);	/* once a worker */
+	const char *name;
+	enum vg_service_number number;
+	/*
+	 * One instance for the whole node, on its last worker: for a service whose sessions share so much that one
+	 * thread is simpler than locks. Else one instance a worker.
+	 */
+	bool single;
+	int (*init)(struct vg_env *env);	/* once a worker it runs on; never if none of its doors is open */
 	void (*deinit)(struct vg_env *env);
 	/*
 	 * Take input of a session whose protocol is known. Returns bytes taken (0: needs more, says how many in
@@ -234,6 +269,8 @@ struct vg_service {
 	void (*closed)(struct vg_session *session); /* optional */
 	void (*turn)(struct vg_env *env); /* optional: at the end of each turn of the loop, before output leaves */
 	void (*datagram)(struct vg_env *env, const struct vg_datagram *datagram);
+	/* Optional: up to VG_FIGURES_MAX figures of this instance, from any thread; returns how many. */
+	int (*figures)(const struct vg_env *env, struct vg_figure *ret_figures);
 };
 
 extern const struct vg_service vg_service_mem;

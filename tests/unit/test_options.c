@@ -195,6 +195,56 @@ static void test_bad_node_lists(void **state)
 	vg_cluster_free(cluster);
 }
 
+/* The CPU pool's port as it ends up after the whole of the options is known; -1: refused. */
+static int cpu_port_with(const char *listen, const char *cpu_port, const char *key_file)
+{
+	vg_options_default(&text);
+	assert_int_equal(set("listen", listen), 0);
+	if (cpu_port)
+		assert_int_equal(set("cpu-port", cpu_port), 0);
+	if (key_file)
+		assert_int_equal(set("key-file", key_file), 0);
+	else
+		assert_int_equal(set("insecure", NULL), 0);
+	return vg_options_finish(&text.values, why, sizeof(why)) ? -1 : (int)text.values.port[VG_DOOR_CPU];
+}
+
+static void test_who_opens_the_cpu_pool(void **state)
+{
+	const char *key = file_with("000102030405060708090a0b0c0d0e0f\n");
+
+	assert_int_equal(cpu_port_with("127.0.0.1", NULL, NULL), VG_PORT_CPU);
+	assert_int_equal(cpu_port_with("127.0.0.1:30001", NULL, NULL), 0);
+	assert_int_equal(cpu_port_with("127.0.0.1:30001", "10001", NULL), 10001);
+	assert_int_equal(cpu_port_with("[::1]:30001", NULL, NULL), 0);
+	assert_int_equal(cpu_port_with("127.0.0.1", "0", NULL), 0);
+	assert_int_equal(cpu_port_with("192.0.2.1", NULL, NULL), 0);
+	assert_int_equal(cpu_port_with("192.0.2.1", "10000", NULL), -1);
+	assert_non_null(strstr(why, "cluster key"));
+	assert_int_equal(cpu_port_with("192.0.2.1", NULL, key), VG_PORT_CPU);
+	assert_int_equal(cpu_port_with("192.0.2.1", "10007", key), 10007);
+	unlink(key);
+}
+
+static void test_cpu_ports_of_nodes(void **state)
+{
+	struct vg_cluster *cluster;
+
+	assert_int_equal(set("nodes", "127.0.0.1,127.0.0.2:7/10009,127.0.0.3/0,127.0.0.4:7,[::1]:7/8"), 0);
+	assert_int_equal(set("listen", "127.0.0.1"), 0);
+	assert_int_equal(set("cpu-port", "10001"), 0);
+	assert_int_equal(vg_cluster_new(&cluster, &text.values, why, sizeof(why)), 0);
+	assert_int_equal(cluster->node[0].port_cpu, 10001);
+	assert_int_equal(cluster->node[1].port_cpu, 10009);
+	assert_int_equal(cluster->node[1].port_mem, 7);
+	assert_int_equal(cluster->node[2].port_cpu, 0);
+	assert_int_equal(cluster->node[3].port_cpu, 0);
+	assert_int_equal(cluster->node[4].port_cpu, 8);
+	vg_cluster_free(cluster);
+	assert_int_equal(set("nodes", "127.0.0.1,127.0.0.2/x"), 0);
+	assert_int_equal(vg_cluster_new(&cluster, &text.values, why, sizeof(why)), -EINVAL);
+}
+
 static void test_addresses(void **state)
 {
 	static const struct {
@@ -232,6 +282,8 @@ int main(void)
 		cmocka_unit_test_setup(test_cloud_file_of_the_original, setup),
 		cmocka_unit_test_setup(test_partitions_are_shared_out_evenly, setup),
 		cmocka_unit_test_setup(test_bad_node_lists, setup),
+		cmocka_unit_test_setup(test_who_opens_the_cpu_pool, setup),
+		cmocka_unit_test_setup(test_cpu_ports_of_nodes, setup),
 		cmocka_unit_test_setup(test_addresses, setup),
 	};
 

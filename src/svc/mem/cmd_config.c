@@ -39,7 +39,7 @@ static void read_policy(const struct vg_env *env, char value[VALUE_BYTES])
 
 static void read_port(const struct vg_env *env, char value[VALUE_BYTES])
 {
-	snprintf(value, VALUE_BYTES, "%u", env->settings->port_mem);
+	snprintf(value, VALUE_BYTES, "%u", env->settings->port[VG_DOOR_MEM]);
 }
 
 static void read_value_max(const struct vg_env *env, char value[VALUE_BYTES])

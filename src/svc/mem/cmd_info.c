@@ -51,7 +51,7 @@ static void server(struct report *report)
 	line(report, "arch_bits:64");
 	line(report, "multiplexing_api:io_uring");
 	line(report, "process_id:%d", getpid());
-	line(report, "tcp_port:%u", env->settings->port_mem);
+	line(report, "tcp_port:%u", env->settings->port[VG_DOOR_MEM]);
 	LINE_U64(report, "server_time_usec", env->clock->unix_ns / 1000);
 	LINE_U64(report, "uptime_in_seconds", uptime_s);
 	LINE_U64(report, "uptime_in_days", uptime_s / 86400);

@@ -76,6 +76,10 @@ void vg_mem_datagram(struct vg_env *env, const struct vg_datagram *datagram)
 	struct vg_wire_header header;
 	struct reply reply;
 
+	if (!datagram->header) { /* a door with a protocol that has no datagrams here */
+		vg_refuse(env, VG_REFUSAL_MALFORMED);
+		return;
+	}
 	memcpy(&header, (const void *)datagram->header, sizeof(header));
 	if (header.flags & VG_HTOBE16(VG_FLAG_REPLY)) {
 		vg_refuse(env, VG_REFUSAL_MALFORMED);

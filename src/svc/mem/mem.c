@@ -10,16 +10,16 @@
 
 static void worker_free(struct vg_env *env)
 {
-	struct vg_mem_worker *worker = env->service;
+	struct vg_mem_worker *worker = env->services[VG_SERVICE_MEM];
 
 	vg_window_free(worker->window);
 	env->mem->free(env->mem->context, worker);
-	env->service = NULL;
+	env->services[VG_SERVICE_MEM] = NULL;
 }
 
 static void mem_deinit(struct vg_env *env)
 {
-	if (!env->service)
+	if (!env->services[VG_SERVICE_MEM])
 		return;
 	vg_mem_resp_deinit(env);
 	worker_free(env);
@@ -33,7 +33,7 @@ static int mem_init(struct vg_env *env)
 	if (!worker)
 		return -ENOMEM;
 	memset(worker, 0, sizeof(*worker));
-	env->service = worker;
+	env->services[VG_SERVICE_MEM] = worker;
 	error = vg_window_new(&worker->window, VG_WINDOW_CLIENTS, vg_env_random(env));
 	error = error ?: vg_mem_resp_init(env);
 	if (error)
@@ -94,7 +94,7 @@ static void mem_closed(struct vg_session *session)
 
 const struct vg_service vg_service_mem = {
 	.name = "mem",
-	.port = VG_PORT_MEM,
+	.number = VG_SERVICE_MEM,
 	.init = mem_init,
 	.deinit = mem_deinit,
 	.input = mem_input,

@@ -12,7 +12,7 @@
 
 struct vg_window;
 
-/* The service's state on one worker: env->service. */
+/* The service's state on one worker: env->services[VG_SERVICE_MEM]. */
 struct vg_mem_worker {
 	struct vg_window *window;
 	void *resp;			/* the RESP face's own */
@@ -22,7 +22,7 @@ struct vg_mem_worker {
 
 static inline struct vg_mem_worker *vg_mem_worker(const struct vg_env *env)
 {
-	return env->service;
+	return env->services[VG_SERVICE_MEM];
 }
 
 /* ---- one request, whatever it came in -------------------------------------------------------------------------- */
