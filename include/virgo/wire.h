@@ -34,9 +34,9 @@
 	X(COMMAND, 9, "command")      /* body: one RESP command → body: its RESP reply */ \
 	X(STATUS, 10, "status")       /* → body: this node's state as JSON (TCP only) */  \
 	X(TOPOLOGY, 11, "topology")   /* → body: nodes and epoch as JSON (TCP only) */    \
-	X(CAS, 12, "cas")	      /* key, body: deadline (8 bytes), value; argument: version → ident: new version */ \
-	X(MGET, 13, "mget")	      /* body: struct vg_mget_key and key, … → body: struct vg_mget_value and value, … */ \
-	X(MEMCACHE, 14, "memcache")   /* body: one memcached request → body: its reply (between nodes, TCP only) */
+	X(CAS, 12, "cas")   /* key, body: deadline (8 bytes), value; argument: version → ident: new one */ \
+	X(MGET, 13, "mget") /* body: struct vg_mget_key, key, … → body: struct vg_mget_value, value, … */ \
+	X(MEMCACHE, 14, "memcache") /* body: one memcached request → body: its reply (between nodes) */
 
 enum vg_opcode {
 #define X(name, number, text) VG_OP_##name = number,
@@ -109,8 +109,8 @@ struct vg_wire_header {
 	/*
 	 * SET: the deadline in Unix milliseconds, 0: none. HANDLE_GET, HANDLE_SET: offset << 32 | length. HANDLE_ALLOC:
 	 * bytes. CAS: the version the value must have, 0: there must be none. MGET: how many keys. In answers:
-	 * WRONG_NODE: the owner's number; HANDLE_GET of length 0: bytes of the allocation; GET with the VERSION flag: the
-	 * version; MGET: how many values; else 0.
+	 * WRONG_NODE: the owner's number; HANDLE_GET of length 0: bytes of the allocation; GET with the VERSION flag:
+	 * the version; MGET: how many values; else 0.
 	 */
 	__be64 argument;
 	struct vg_load_stamp load;
@@ -125,9 +125,8 @@ VG_ASSERT_OFFSET(struct vg_wire_header, load, 56);
 VG_ASSERT_OFFSET(struct vg_wire_header, tag, 72);
 
 /*
- * The body of an MGET: for each key this, then the key, zero-padded to 8 bytes. All keys are of the header's partition
- * owner: a node answers for its own only. The body of its answer: for each key in order a vg_mget_value, then the value,
- * zero-padded to 8 bytes.
+ * The body of an MGET: for each key this, then the key, zero-padded to 8 bytes. A node answers for its own keys only.
+ * The body of its answer: for each key in order a vg_mget_value, then the value, zero-padded to 8 bytes.
  */
 #define VG_MGET_KEYS_MAX 16
 struct vg_mget_key {

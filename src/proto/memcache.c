@@ -9,8 +9,8 @@
 
 #define META_WORDS_MAX 19 /* of a meta command, with its verb */
 
-/* memcached's flags as bits: letters differ in their low six bits from one another, '@' and 'P' do not meet. */
-_Static_assert(('a' & 63) == 33 && ('z' & 63) == 58 && ('A' & 63) == 1 && ('Z' & 63) == 26, "letters are bits of their own");
+_Static_assert(('a' & 63) == 33 && ('z' & 63) == 58 && ('A' & 63) == 1 && ('Z' & 63) == 26,
+	       "vg_mc_flag_bit: letters differ in their low six bits");
 
 static void parse_line(struct vg_mc_request *request, const char *line, size_t length);
 

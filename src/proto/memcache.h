@@ -89,7 +89,8 @@ enum vg_mc_state {
 	VG_MC_LOST,  /* a line too long to be one of ours: close, as memcached does */
 };
 
-enum vg_mc_state vg_mc_read(struct vg_mc_parser *parser, struct vg_mc_request *request, const void *data, size_t length);
+enum vg_mc_state vg_mc_read(struct vg_mc_parser *parser, struct vg_mc_request *request, const void *data,
+			    size_t length);
 
 /* The next word of `rest`, which moves on; false: there is none. */
 bool vg_mc_next(struct vg_mc_word *rest, struct vg_mc_word *ret_word);
