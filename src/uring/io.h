@@ -17,10 +17,12 @@
 #ifndef VG_URING_IO_H
 #define VG_URING_IO_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "virgo/types.h"
 
@@ -83,6 +85,38 @@ int vg_io_connect(struct vg_io *io, int fd, const struct sockaddr *peer, socklen
 		  void *owner, vg_io_op *ret_op);
 /* Once after `delay_ns`; result -ETIME is translated to 0. */
 int vg_io_timeout(struct vg_io *io, __u64 delay_ns, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+
+/* ---- files, pipes and processes --------------------------------------------------------------------------------- */
+
+/*
+ * Read and write, once; may complete short. `offset` in the file, or VG_IO_STREAM for what has none (a pipe), or whose
+ * own position is meant. The vectors (1 … VG_IO_VECTORS) are copied, their bytes must stay until the completion: also
+ * after vg_io_cancel, so end such an operation with vg_io_stop and wait for its last event. Result: bytes, 0: the end.
+ */
+#define VG_IO_STREAM (~0ULL)
+int vg_io_read(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
+	       void *owner, vg_io_op *ret_op);
+int vg_io_write(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
+		void *owner, vg_io_op *ret_op);
+/* The same, complete when the bytes are on stable storage, with what is needed to find them again (RWF_DSYNC). */
+int vg_io_write_durable(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
+			void *owner, vg_io_op *ret_op);
+/* What has been written so far (completed before this call) to stable storage; `data_only`: without its times. */
+int vg_io_fsync(struct vg_io *io, int fd, bool data_only, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+/* Once, when one of `events` (POLLIN, POLLOUT, …) is there; result: those that are. */
+int vg_io_poll(struct vg_io *io, int fd, unsigned int events, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+/*
+ * waitid(2): which child (P_PIDFD with its descriptor, or P_PID), what about it (WEXITED, …). *ret_info is the
+ * caller's and must stay until the completion, as the bytes of a read. Result 0.
+ */
+int vg_io_waitid(struct vg_io *io, idtype_t type, id_t id, siginfo_t *ret_info, int options, vg_io_fn fn, void *owner,
+		 vg_io_op *ret_op);
+/* Move up to `bytes` between two descriptors, one of them a pipe. Offsets as above. Result: bytes, 0: the end. */
+int vg_io_splice(struct vg_io *io, int from_fd, __u64 from_offset, int to_fd, __u64 to_offset, unsigned int bytes,
+		 vg_io_fn fn, void *owner, vg_io_op *ret_op);
+
+/* ---- threads, endings, descriptors ------------------------------------------------------------------------------ */
+
 /* Wake another thread's vg_io_run; from any thread that holds the pointer. Coalesced. */
 void vg_io_wake(struct vg_io *io);
 void vg_io_on_wake(struct vg_io *io, vg_io_fn fn, void *owner);

@@ -241,9 +241,8 @@ void vg_op_rearm_all(struct vg_io *io)
 	}
 }
 
-/* A slot and a place in the submission queue, or neither. */
-static int begin(struct vg_io *io, enum vg_op_kind kind, int fd, vg_io_fn fn, void *owner, struct vg_op **ret_op,
-		 struct io_uring_sqe **ret_sqe, vg_io_op *ret_name)
+int vg_op_begin(struct vg_io *io, enum vg_op_kind kind, int fd, vg_io_fn fn, void *owner, struct vg_op **ret_op,
+		struct io_uring_sqe **ret_sqe, vg_io_op *ret_name)
 {
 	struct vg_op *op = vg_op_get(io, kind, fd, fn, owner);
 	struct io_uring_sqe *sqe = op ? vg_ring_sqe(io) : NULL;
@@ -299,7 +298,7 @@ int vg_io_send(struct vg_io *io, int fd, const struct iovec *vectors, int count,
 	int error;
 
 	assert(count > 0 && count <= VG_IO_VECTORS);
-	error = begin(io, VG_OP_SEND, fd, fn, owner, &op, &sqe, ret_op);
+	error = vg_op_begin(io, VG_OP_SEND, fd, fn, owner, &op, &sqe, ret_op);
 	if (error)
 		return error;
 	if (count == 1) {
@@ -324,7 +323,7 @@ int vg_io_connect(struct vg_io *io, int fd, const struct sockaddr *peer, socklen
 
 	if (peer_length > sizeof(extra->peer))
 		return -EINVAL;
-	error = begin(io, VG_OP_CONNECT, fd, fn, owner, &op, &sqe, ret_op);
+	error = vg_op_begin(io, VG_OP_CONNECT, fd, fn, owner, &op, &sqe, ret_op);
 	if (error)
 		return error;
 	extra = &io->extra[op - io->op];
@@ -341,7 +340,7 @@ int vg_io_timeout(struct vg_io *io, __u64 delay_ns, vg_io_fn fn, void *owner, vg
 	struct vg_op *op;
 	int error;
 
-	error = begin(io, VG_OP_TIMEOUT, -1, fn, owner, &op, &sqe, ret_op);
+	error = vg_op_begin(io, VG_OP_TIMEOUT, -1, fn, owner, &op, &sqe, ret_op);
 	if (error)
 		return error;
 	extra = &io->extra[op - io->op];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The inside of the io_uring implementation of io.h: ring.c sets up and turns, op.c submits, datagram.c and bufs.c look
- * after datagrams and provided buffers, wake.c after other threads. Nobody else includes this.
+ * The inside of the io_uring implementation of io.h: ring.c sets up and turns, op.c submits, file.c submits what is
+ * not about sockets, datagram.c and bufs.c look after datagrams and provided buffers, wake.c after other threads.
+ * Nobody else includes this.
  */
 #ifndef VG_URING_RING_H
 #define VG_URING_RING_H
@@ -28,6 +29,7 @@ enum vg_op_kind {
 	VG_OP_SENDTO,
 	VG_OP_CONNECT,
 	VG_OP_TIMEOUT,
+	VG_OP_FILE, /* of file.c: one completion, nothing to look after */
 	VG_OP_WAKE,
 };
 
@@ -100,6 +102,9 @@ struct vg_io {
 struct io_uring_sqe *vg_ring_sqe(struct vg_io *io);
 
 /* op.c */
+/* A slot and a place in the submission queue, or neither (-EBUSY). */
+int vg_op_begin(struct vg_io *io, enum vg_op_kind kind, int fd, vg_io_fn fn, void *owner, struct vg_op **ret_op,
+		struct io_uring_sqe **ret_sqe, vg_io_op *ret_name);
 struct vg_op *vg_op_get(struct vg_io *io, enum vg_op_kind kind, int fd, vg_io_fn fn, void *owner); /* NULL: none free */
 void vg_op_put(struct vg_io *io, struct vg_op *op);
 struct vg_op *vg_op_find(struct vg_io *io, __u64 user_data); /* NULL: stale */

@@ -25,10 +25,12 @@ struct vg_sim_faults {
 	__u32 spurious;		/* a turn delivers nothing */
 	__u32 reset;		/* a stream breaks */
 	__u32 datagram_lost, datagram_doubled;
+	__u32 io_error;		/* a file operation fails with EIO; what a failed write left behind is anything */
+	__u32 no_space;		/* a write fails with ENOSPC */
 };
 extern const struct vg_sim_faults vg_sim_no_faults;
 extern const struct vg_sim_faults
-	vg_sim_all_faults; /* all but `reset` and lost or doubled datagrams: those change answers */
+	vg_sim_all_faults; /* all but `reset`, lost or doubled datagrams and failing files: those change answers */
 
 /* Start from nothing: closes all sockets, sets the time to 1 s. Every vg_io must have been freed. */
 void vg_sim_start(__u64 seed, const struct vg_sim_faults *faults);
@@ -60,5 +62,17 @@ void vg_sim_break(int fd);    /* a reset for both sides */
 int vg_sim_sendto(int fd, const void *data, size_t bytes, const struct sockaddr *peer, socklen_t peer_length);
 ssize_t vg_sim_recvfrom(int fd, void *data, size_t bytes, struct sockaddr_storage *ret_peer,
 			socklen_t *ret_peer_length);
+
+/*
+ * Files are real ones, reached through real descriptors; only the faults and the moment are simulated. The n-th file
+ * operation from now on (1: the next) fails with `error`, once; 0: none does.
+ */
+void vg_sim_fail_file(__u64 nth, int error);
+__u64 vg_sim_files_done(void); /* file operations carried out since vg_sim_start */
+/*
+ * The power goes: of what was written through a vg_io since vg_sim_start and neither durably nor followed by a sync of
+ * its file, any 512 bytes may be what they were before. Files that were closed meanwhile are remembered.
+ */
+void vg_sim_power_cut(void);
 
 #endif

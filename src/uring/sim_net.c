@@ -10,7 +10,6 @@
 #include "base/prng.h"
 #include "uring/listen.h"
 
-#define FD_FIRST (1 << 28)
 #define SOCKETS_MAX 65536
 #define TIME_FIRST_NS 1000000000ull
 #define PORT_FIRST 40000
@@ -52,6 +51,7 @@ void vg_sim_end(void)
 {
 	__u32 index;
 
+	vg_sim_files_reset();
 	for (index = 0; index < SOCKETS_MAX && world.open; index++)
 		if (world.socket[index])
 			vg_sim_socket_close(world.socket[index]);
@@ -111,7 +111,7 @@ struct sim_socket *vg_sim_socket_new(enum sim_kind kind)
 	world.socket[index] = socket;
 	world.open++;
 	world.alive++;
-	socket->fd = FD_FIRST + index;
+	socket->fd = SIM_FD_FIRST + index;
 	socket->kind = kind;
 	socket->references = 1;
 	return socket;
@@ -119,7 +119,7 @@ struct sim_socket *vg_sim_socket_new(enum sim_kind kind)
 
 struct sim_socket *vg_sim_socket_of(int fd)
 {
-	return fd >= FD_FIRST && fd < FD_FIRST + SOCKETS_MAX ? world.socket[fd - FD_FIRST] : NULL;
+	return fd >= SIM_FD_FIRST && fd < SIM_FD_FIRST + SOCKETS_MAX ? world.socket[fd - SIM_FD_FIRST] : NULL;
 }
 
 void vg_sim_socket_ref(struct sim_socket *socket)
@@ -151,7 +151,7 @@ void vg_sim_socket_close(struct sim_socket *socket)
 {
 	struct sim_socket *waiting, *other = socket->other;
 
-	world.socket[socket->fd - FD_FIRST] = NULL;
+	world.socket[socket->fd - SIM_FD_FIRST] = NULL;
 	world.open--;
 	socket->fd = -1;
 	socket->abandoned = true;

@@ -35,6 +35,7 @@ struct sim_socket {
 	__u32 datagrams;
 };
 
+#define SIM_FD_FIRST (1 << 28) /* virtual descriptors begin here */
 #define SIM_WINDOW_BYTES 65536
 #define SIM_DATAGRAMS_MAX 1024
 
@@ -58,5 +59,8 @@ void vg_sim_socket_close(struct sim_socket *socket);
 void vg_sim_deliver_datagram(struct sim_socket *from, const void *data, size_t bytes, const struct sockaddr *to,
 			     socklen_t to_length);
 struct sim_datagram *vg_sim_take_datagram(struct sim_socket *socket); /* the caller frees it; NULL: none */
+
+/* sim_file.c: forget what a power cut would take back. */
+void vg_sim_files_reset(void);
 
 #endif
