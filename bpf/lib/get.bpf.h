@@ -18,20 +18,20 @@ static __always_inline __u16 vg_access_clock_about(__u64 unix_ns)
 }
 
 /*
- * Note the use of an item. The cell may have been freed and filled anew since its bucket was checked, so the word is
- * exchanged only if it is what was read: then it is an item's second word still, or equal to it in every bit.
+ * Note the use of an item. The cell may have been freed and filled anew since its bucket was checked, so the header is
+ * exchanged only if it is what was read: then it is an item's header still, or equal to it in every bit.
  */
 static __always_inline void vg_item_touch(const struct vg_found *found, __u64 unix_ns)
 {
-	__u64 __arena *word1 = vg_arena_at(__u64, found->item + 8);
-	__u16 noted = (__u16)(found->word1 >> VG_ITEM_WORD1_ACCESS_SHIFT);
+	__u16 noted = (__u16)(found->header >> VG_ITEM_ACCESS_SHIFT);
 	__u64 access;
 
 	if ((__u16)(noted - vg_access_clock_about(unix_ns)) <= 1)
 		return;
 	access = (__u16)(unix_ns / VG_ACCESS_TICK_NS);
-	__sync_val_compare_and_swap(word1, found->word1, (found->word1 & VG_ITEM_WORD1_EXPIRE_MASK) |
-							  access << VG_ITEM_WORD1_ACCESS_SHIFT);
+	__sync_val_compare_and_swap(vg_arena_at(__u64, found->item), found->header,
+				    (found->header & ((1ULL << VG_ITEM_ACCESS_SHIFT) - 1)) |
+					    access << VG_ITEM_ACCESS_SHIFT);
 }
 
 /* Nothing hangs at the hash the client named. That is an answer only if hash and partition are the key's own. */
@@ -45,8 +45,11 @@ static __always_inline int vg_get_missed(struct vg_serve *serve, const struct vg
 /* VG_CONTINUE: it lives; EXPIRED; or NEAR_EXPIRY, as the coarse clock is behind by up to a tick. */
 static __always_inline int vg_get_check_deadline(const struct vg_found *found, __u64 unix_ns)
 {
-	__u64 expire_ms = found->word1 & VG_ITEM_WORD1_EXPIRE_MASK, now_ms;
+	__u64 expire_ms, now_ms;
 
+	if (!(vg_header_flags(found->header) & VG_ITEM_DEADLINE))
+		return VG_CONTINUE;
+	expire_ms = *vg_arena_at(__u64, found->item + sizeof(struct vg_item));
 	if (!expire_ms)
 		return VG_CONTINUE;
 	now_ms = unix_ns / 1000000;
@@ -78,10 +81,11 @@ static __always_inline int vg_get_hit(struct vg_serve *serve, const struct vg_xd
 {
 	const struct vg_frame *frame = &serve->frame;
 	__u64 unix_ns = serve->now_ns + serve->local->unix_offset_ns;
-	__u32 value_offset = found->item + vg_item_value_offset(key->length);
+	__u32 flags = vg_header_flags(found->header), length = vg_header_value_length(found->header);
+	__u32 value_offset = found->item + vg_item_value_offset(flags, key->length);
 	int deadline;
 
-	if (found->flags & VG_ITEM_HEAP)
+	if (flags & VG_ITEM_HEAP)
 		return VG_REASON_IN_HEAP;
 	deadline = vg_get_check_deadline(found, unix_ns);
 	if (deadline == VG_REASON_EXPIRED) {
@@ -91,15 +95,15 @@ static __always_inline int vg_get_hit(struct vg_serve *serve, const struct vg_xd
 	}
 	if (deadline != VG_CONTINUE)
 		return deadline;
-	if (found->value_length > VG_XDP_VALUE_MAX)
+	if (length > VG_XDP_VALUE_MAX)
 		return VG_REASON_TOO_LONG;
-	if (found->value_length > vg_answer_room(frame))
+	if (length > vg_answer_room(frame))
 		return VG_REASON_NO_ROOM;
-	if (vg_copy_value(serve->ctx, serve->shape, value_offset, found->value_length) ||
+	if (vg_copy_value(serve->ctx, serve->shape, value_offset, length) ||
 	    !vg_index_unchanged(found))
 		return vg_get_torn(serve, key);
 	vg_item_touch(found, unix_ns);
-	return vg_answer(serve, VG_STATUS_OK, found->value_length, VG_REASON_HIT);
+	return vg_answer(serve, VG_STATUS_OK, length, VG_REASON_HIT);
 }
 
 /* For a partition of this node. */

@@ -9,20 +9,32 @@
 #include "lib/key.bpf.h"
 #include "maps/arena.bpf.h"
 
-/* An item as the lookup read it: word 0 is value_length, key_length, flags, class; word 1 deadline and access clock. */
+/* An item as the lookup read it. */
 struct vg_found {
 	__u32 bucket;	/* arena offsets */
 	__u32 item;
 	__u32 sequence;
-	__u32 value_length;
-	__u8 flags;
-	__u64 word1;
+	__u64 header;	/* struct vg_item as one word */
 };
 
-#define VG_ITEM_WORD0_KEY_LENGTH_SHIFT (8 * __builtin_offsetof(struct vg_item, key_length))
-#define VG_ITEM_WORD0_FLAGS_SHIFT (8 * __builtin_offsetof(struct vg_item, flags))
-#define VG_ITEM_WORD1_EXPIRE_MASK 0xffffffffffffULL
-#define VG_ITEM_WORD1_ACCESS_SHIFT 48
+#define VG_ITEM_KEY_LENGTH_SHIFT (8 * __builtin_offsetof(struct vg_item, key_length))
+#define VG_ITEM_FLAGS_SHIFT (8 * __builtin_offsetof(struct vg_item, flags))
+#define VG_ITEM_ACCESS_SHIFT (8 * __builtin_offsetof(struct vg_item, access_clock))
+
+static __always_inline __u32 vg_header_value_length(__u64 header)
+{
+	return (__u16)header;
+}
+
+static __always_inline __u32 vg_header_key_length(__u64 header)
+{
+	return (__u16)(header >> VG_ITEM_KEY_LENGTH_SHIFT);
+}
+
+static __always_inline __u32 vg_header_flags(__u64 header)
+{
+	return (__u8)(header >> VG_ITEM_FLAGS_SHIFT);
+}
 
 static __always_inline __u32 vg_sequence_load(const volatile __u32 __arena *sequence)
 {
@@ -48,9 +60,9 @@ static __always_inline __u64 vg_tags_equal(__u64 tags, __u16 tag)
 	return ~(((different & low) + low) | different | low);
 }
 
-static __always_inline bool vg_item_has_key(__u32 item, const struct vg_xdp_key *key)
+static __always_inline bool vg_item_has_key(__u32 item_key, const struct vg_xdp_key *key)
 {
-	const __u64 __arena *word = vg_arena_at(__u64, item + sizeof(struct vg_item));
+	const __u64 __arena *word = vg_arena_at(__u64, item_key);
 
 	for (__u32 i = 0; i < VG_XDP_KEY_WORDS; i++, word++) {
 		if (i >= key->words)
@@ -66,17 +78,15 @@ static __always_inline bool vg_item_has_key(__u32 item, const struct vg_xdp_key 
  */
 static __always_inline int vg_item_compare(__u32 item, const struct vg_xdp_key *key, struct vg_found *found)
 {
-	const __u64 __arena *word = vg_arena_at(__u64, item);
-	__u64 word0 = word[0];
+	__u64 header = *vg_arena_at(__u64, item);
+	__u32 flags = vg_header_flags(header);
 
-	found->flags = (__u8)(word0 >> VG_ITEM_WORD0_FLAGS_SHIFT);
-	if (found->flags & VG_ITEM_HEAP_KEY)
+	if (flags & VG_ITEM_HEAP_KEY)
 		return VG_REASON_IN_HEAP;
-	if ((__u16)(word0 >> VG_ITEM_WORD0_KEY_LENGTH_SHIFT) != key->length || !vg_item_has_key(item, key))
+	if (vg_header_key_length(header) != key->length || !vg_item_has_key(item + vg_item_key_offset(flags), key))
 		return VG_REASON_NOT_FOUND;
 	found->item = item;
-	found->value_length = (__u32)word0;
-	found->word1 = word[1];
+	found->header = header;
 	return VG_REASON_HIT;
 }
 

@@ -42,10 +42,10 @@
 #define VG_CHAIN_MAX 32 /* lines a bucket may have: past that keys were chosen to collide, and SET says so */
 
 /* Cells. */
-#define VG_CELL_ALIGN 16
+#define VG_CELL_ALIGN 8
 #define VG_CELL_MAX 4096	    /* header + key + value in one arena cell; what is larger lives in the heap tier */
 #define VG_SLAB_BYTES 65536	    /* a slab is carved into cells of one class */
-#define VG_SLAB_CLASSES_MAX 128
+#define VG_SLAB_CLASSES_MAX 254
 
 /* XDP's share of a core, in answers a millisecond: work done in XDP is charged to no process, so it is bounded here. */
 #define VG_XDP_BUDGET_DEFAULT 4000

@@ -13,7 +13,7 @@
 #include "reasons.h"
 #include "wire.h"
 
-#define VG_LAYOUT_VERSION 1
+#define VG_LAYOUT_VERSION 2
 #define VG_PIN_ROOT_DEFAULT "/sys/fs/bpf/virgo"
 
 /* Map names: the kernel keeps 15 characters. BPF declares and user space opens by the same token. */
@@ -97,34 +97,48 @@ VG_ASSERT_SIZE(struct vg_bucket, 64);
 VG_ASSERT_OFFSET(struct vg_bucket, tag, 8);
 VG_ASSERT_OFFSET(struct vg_bucket, cell, 24);
 
-/* Where the item's bytes are. */
+/* Where the item's bytes are, and which extensions it has. */
 #define VG_ITEM_HEAP 0x01 /* the value (and, with HEAP_KEY, the key) is in the heap tier: the daemon's business */
 #define VG_ITEM_HEAP_KEY 0x02
+#define VG_ITEM_DEADLINE 0x04 /* behind the header: Unix milliseconds, 64 bits; 0: never */
+#define VG_ITEM_META 0x08     /* then: struct vg_item_meta */
 
 /*
- * An item: header, key zero-padded to 8 bytes, value zero-padded to 8 bytes. In the heap tier (VG_ITEM_HEAP) the
- * value's place is taken by the daemon's own reference.
+ * An item: header, extensions, key zero-padded to 8 bytes, value zero-padded to 8 bytes. In the heap tier (VG_ITEM_HEAP)
+ * the value's place is taken by the daemon's own reference, which knows the length too.
  */
 struct vg_item {
-	__u32 value_length;
+	__u16 value_length; /* of an inline value */
 	__u16 key_length;   /* of an inline key */
 	__u8 flags;	    /* VG_ITEM_* */
 	__u8 slab_class;
-	__u32 expire_low;   /* deadline, Unix milliseconds, 48 bits; 0: never */
-	__u16 expire_high;
 	__u16 access_clock; /* last use, Unix seconds / 16; XDP and workers store it when it differs */
 };
-VG_ASSERT_SIZE(struct vg_item, 16);
-VG_ASSERT_OFFSET(struct vg_item, expire_low, 8);
+VG_ASSERT_SIZE(struct vg_item, 8);
+VG_ASSERT_OFFSET(struct vg_item, access_clock, 6);
 
-VG_INLINE __u64 vg_item_expire_ms(__u32 low, __u16 high)
+/* What memcached's clients keep with a value. */
+struct vg_item_meta {
+	__u64 version; /* of this value, 0: nobody has asked for one yet */
+	__u32 client_flags;
+	__u32 reserved;
+};
+VG_ASSERT_SIZE(struct vg_item_meta, 16);
+
+/* Each flag, shifted, is the size of its extension. */
+VG_INLINE __u32 vg_item_meta_offset(__u32 flags)
 {
-	return (__u64)high << 32 | low;
+	return (__u32)sizeof(struct vg_item) + ((flags & VG_ITEM_DEADLINE) << 1);
 }
 
-VG_INLINE __u32 vg_item_value_offset(__u32 key_length)
+VG_INLINE __u32 vg_item_key_offset(__u32 flags)
 {
-	return (__u32)sizeof(struct vg_item) + VG_ALIGN_UP(key_length, 8u);
+	return vg_item_meta_offset(flags) + ((flags & VG_ITEM_META) << 1);
+}
+
+VG_INLINE __u32 vg_item_value_offset(__u32 flags, __u32 key_length)
+{
+	return vg_item_key_offset(flags) + VG_ALIGN_UP(key_length, 8u);
 }
 
 /*

@@ -52,7 +52,10 @@ struct vg_reading {
 	__u64 control;
 	__u32 sequence;
 	__u32 cell;		/* of the item found, 0: none */
-	struct vg_item header;	/* a copy of its header */
+	/* What is known of it: a heap-tier value's length is not until its block is. */
+	struct vg_item header;
+	__u64 value_length, expire_ms;
+	struct vg_item_meta meta;
 };
 
 static inline struct vg_bucket *vg_bucket_of(const struct vg_store *store, __u64 hash, __u64 *ret_control)
@@ -81,14 +84,34 @@ bool vg_reading_heap_key(const struct vg_store *store, const struct vg_reading *
 static inline bool vg_reading_match(const struct vg_store *store, struct vg_reading *reading, __u32 cell,
 				    const struct vg_key *key)
 {
-	if (cell < sizeof(struct vg_arena_header) || cell > store->arena_bytes - VG_CELL_ALIGN)
+	__u64 at;
+
+	if (cell < sizeof(struct vg_arena_header) || cell > store->arena_bytes - sizeof(struct vg_item))
 		return false;
 	vg_racy_copy(&reading->header, store->arena + cell, sizeof(reading->header));
 	if (reading->header.flags & VG_ITEM_HEAP_KEY)
 		return key->length > VG_INLINE_KEY_MAX && vg_reading_heap_key(store, reading, cell, key);
-	return reading->header.key_length == key->length &&
-	       cell + sizeof(struct vg_item) + key->length <= store->arena_bytes &&
-	       vg_racy_equal(store->arena + cell + sizeof(struct vg_item), key->data, key->length);
+	at = (__u64)cell + vg_item_key_offset(reading->header.flags);
+	return reading->header.key_length == key->length && at + key->length <= store->arena_bytes &&
+	       vg_racy_equal(store->arena + at, key->data, key->length);
+}
+
+/* The extensions of the item found; they end before its key, which was in the arena. */
+static inline void vg_reading_extensions(const struct vg_store *store, struct vg_reading *reading)
+{
+	const __u8 *item = store->arena + reading->cell;
+	__u8 flags = reading->header.flags;
+
+	reading->value_length = reading->header.value_length;
+	reading->expire_ms = 0;
+	reading->meta = (struct vg_item_meta){ 0 };
+	if (!(flags & (VG_ITEM_DEADLINE | VG_ITEM_META)) ||
+	    (__u64)reading->cell + vg_item_key_offset(flags) > store->arena_bytes)
+		return;
+	if (flags & VG_ITEM_DEADLINE)
+		vg_racy_copy(&reading->expire_ms, item + sizeof(struct vg_item), sizeof(reading->expire_ms));
+	if (flags & VG_ITEM_META)
+		vg_racy_copy(&reading->meta, item + vg_item_meta_offset(flags), sizeof(reading->meta));
 }
 
 /* Find the key without a lock. What is found counts only if vg_reading_valid() says so after its use. */
@@ -112,6 +135,7 @@ static inline void vg_reading_find(const struct vg_store *store, struct vg_readi
 
 			if (vg_reading_match(store, reading, cell, key)) {
 				reading->cell = cell;
+				vg_reading_extensions(store, reading);
 				return;
 			}
 		}

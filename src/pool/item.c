@@ -89,17 +89,33 @@ static void parts_copy(__u8 *to, const struct vg_change *change)
 static bool is_append(const struct vg_change *change, const struct vg_item *old)
 {
 	return old && change->parts > 1 && change->part[0].data == vg_item_value(old) &&
-	       change->part[0].length == old->value_length;
+	       change->part[0].length == vg_item_value_length(old);
 }
 
-static void header_set(struct vg_item *item, __u64 value_length, __u64 expire_ms, __u64 now_ms)
+static void length_set(struct vg_item *item, __u64 length)
+{
+	if (item->flags & VG_ITEM_HEAP)
+		vg_item_block(item)->length = length;
+	else
+		item->value_length = (__u16)length;
+}
+
+static void deadline_set(struct vg_item *item, __u64 expire_ms)
 {
 	if (expire_ms > VG_ITEM_EXPIRE_MAX)
 		expire_ms = VG_ITEM_EXPIRE_MAX;
-	item->value_length = (__u32)value_length;
-	item->expire_low = (__u32)expire_ms;
-	item->expire_high = (__u16)(expire_ms >> 32);
-	item->access_clock = vg_access_clock(now_ms);
+	if (item->flags & VG_ITEM_DEADLINE)
+		memcpy(item + 1, &expire_ms, sizeof(expire_ms));
+}
+
+/* The item has all the extensions that the change needs. */
+static void extensions_set(struct vg_item *item, const struct vg_change *change)
+{
+	struct vg_item_meta *meta = vg_item_meta(item);
+
+	deadline_set(item, change->expire_ms);
+	if (meta)
+		*meta = (struct vg_item_meta){ change->version, change->client_flags, 0 };
 }
 
 /* XDP compares and copies whole words: what is behind the last byte is zero. */
@@ -109,25 +125,38 @@ static void pad(__u8 *at, __u64 length)
 		at[length] = 0;
 }
 
-static int item_new_inline(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
-			   const struct vg_change *change, __u64 length, __u64 now_ms, __u32 *ret_cell)
+/* A cell with header and inline key. */
+static struct vg_item *item_begin(struct vg_store *store, struct vg_store_worker *worker, __u8 flags, __u64 bytes,
+				  const void *key, __u32 key_length, __u16 clock)
 {
-	__u32 class = vg_slab_size_class((__u32)vg_item_bytes(key->length, length));
+	__u32 class = vg_slab_size_class((__u32)bytes);
 	__u32 cell = vg_cell_get(store, worker, VG_SLAB_CLASS_ITEM + class);
 	struct vg_item *item = vg_item_at(store, cell);
 
 	if (!cell)
+		return NULL;
+	*item = (struct vg_item){ 0, (__u16)key_length, flags, (__u8)class, clock };
+	if (key_length)
+		memcpy(vg_item_inline_key(item), key, key_length);
+	pad(vg_item_inline_key(item), key_length);
+	return item;
+}
+
+static int item_new_inline(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+			   const struct vg_change *change, __u64 length, __u64 slack, __u64 now_ms, __u32 *ret_cell)
+{
+	__u8 flags = vg_change_flags(change);
+	__u64 bytes = vg_item_bytes(flags, key->length, length) + slack;
+	struct vg_item *item = item_begin(store, worker, flags, bytes < VG_CELL_MAX ? bytes : VG_CELL_MAX, key->data,
+					  key->length, vg_access_clock(now_ms));
+
+	if (!item)
 		return -ENOMEM;
-	item->key_length = (__u16)key->length;
-	item->flags = 0;
-	item->slab_class = (__u8)class;
-	header_set(item, length, change->expire_ms, now_ms);
-	if (key->length)
-		memcpy(item + 1, key->data, key->length);
-	pad((__u8 *)(item + 1), key->length);
+	length_set(item, length);
+	extensions_set(item, change);
 	parts_copy(vg_item_value(item), change);
 	pad(vg_item_value(item), length);
-	*ret_cell = cell;
+	*ret_cell = vg_store_offset(store, item);
 	return 0;
 }
 
@@ -135,31 +164,28 @@ static int item_new_heap(struct vg_store *store, struct vg_store_worker *worker,
 			 const struct vg_change *change, __u64 length, __u64 capacity, __u64 now_ms, __u32 *ret_cell)
 {
 	bool heap_key = key->length > VG_INLINE_KEY_MAX;
-	__u32 inline_key_length = heap_key ? 0 : key->length;
-	__u32 class = vg_slab_size_class(vg_item_value_offset(inline_key_length) + (heap_key ? 16 : 8));
-	__u32 cell = vg_cell_get(store, worker, VG_SLAB_CLASS_ITEM + class);
-	struct vg_item *item = vg_item_at(store, cell);
-	struct vg_block *block;
+	__u8 flags = vg_change_flags(change) | (heap_key ? VG_ITEM_HEAP | VG_ITEM_HEAP_KEY : VG_ITEM_HEAP);
+	__u32 inline_length = heap_key ? 0 : key->length;
+	struct vg_block *block = vg_block_new(store, heap_key ? key->length : 0, capacity);
+	struct vg_item *item;
 
-	if (!cell)
+	if (!block)
 		return -ENOMEM;
-	block = vg_block_new(store, heap_key ? key->length : 0, capacity);
-	if (!block) {
-		vg_cell_put(store, worker, VG_SLAB_CLASS_ITEM + class, cell);
+	item = item_begin(store, worker, flags, vg_item_bytes(flags, inline_length, heap_key ? 16 : 8), key->data,
+			  inline_length, vg_access_clock(now_ms));
+	if (!item) {
+		vg_block_put(block);
 		return -ENOMEM;
 	}
-	item->key_length = (__u16)inline_key_length;
-	item->flags = heap_key ? VG_ITEM_HEAP | VG_ITEM_HEAP_KEY : VG_ITEM_HEAP;
-	item->slab_class = (__u8)class;
-	header_set(item, length, change->expire_ms, now_ms);
-	if (key->length)
-		memcpy(heap_key ? vg_block_key(block) : (__u8 *)(item + 1), key->data, key->length);
-	pad((__u8 *)(item + 1), inline_key_length);
-	memcpy((__u8 *)item + vg_item_value_offset(inline_key_length), &block, sizeof(block));
-	if (heap_key)
-		memcpy((__u8 *)item + VG_ITEM_HASH_OFFSET, &key->hash, sizeof(key->hash));
+	memcpy((__u8 *)item + vg_item_value_offset(flags, inline_length), &block, sizeof(block));
+	if (heap_key) {
+		memcpy(vg_block_key(block), key->data, key->length);
+		memcpy((__u8 *)item + vg_item_hash_offset(item), &key->hash, sizeof(key->hash));
+	}
+	length_set(item, length);
+	extensions_set(item, change);
 	parts_copy(vg_block_value(block), change);
-	*ret_cell = cell;
+	*ret_cell = vg_store_offset(store, item);
 	return 0;
 }
 
@@ -171,14 +197,46 @@ int vg_item_new(struct vg_store *store, struct vg_store_worker *worker, const st
 
 	if (error)
 		return error;
-	if (vg_item_bytes(key->length, length) <= VG_CELL_MAX)
-		return item_new_inline(store, worker, key, change, length, now_ms, ret_cell);
 	if (is_append(change, old)) /* there will be more: room for it makes many appends linear, not square */
 		slack = length / 2 < (64u << 20) ? length / 2 : 64u << 20;
+	if (vg_item_bytes(vg_change_flags(change), key->length, length) <= VG_CELL_MAX)
+		return item_new_inline(store, worker, key, change, length, slack / 4, now_ms, ret_cell);
 	error = item_new_heap(store, worker, key, change, length, length + slack, now_ms, ret_cell);
 	if (error && slack)
 		error = item_new_heap(store, worker, key, change, length, length, now_ms, ret_cell);
 	return error;
+}
+
+int vg_item_remake(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		   const struct vg_item *old, const struct vg_change *change, __u64 now_ms, __u32 *ret_cell)
+{
+	const struct vg_entry entry = vg_item_entry(old);
+	const bool deadline = change->action == VG_CHANGE_DEADLINE, heap = old->flags & VG_ITEM_HEAP;
+	const struct vg_change all = { .action = VG_CHANGE_STORE,
+				       .expire_ms = deadline ? change->expire_ms : entry.expire_ms,
+				       .version = deadline ? entry.version : change->version,
+				       .client_flags = entry.client_flags,
+				       .part = { { entry.value, entry.length } },
+				       .parts = 1 };
+	__u8 flags = (__u8)((old->flags & (VG_ITEM_HEAP | VG_ITEM_HEAP_KEY)) | vg_change_flags(&all));
+	/* What stands behind the key: the value, or the reference, and with a key in the heap tier its hash. */
+	__u32 tail_bytes = heap ? (old->flags & VG_ITEM_HEAP_KEY ? 16 : 8) : VG_ALIGN_UP(old->value_length, 8u);
+	__u64 bytes = vg_item_bytes(flags, old->key_length, tail_bytes);
+	struct vg_item *item;
+
+	if (bytes > VG_CELL_MAX) /* it just fitted without */
+		return vg_item_new(store, worker, key, &all, old, now_ms, ret_cell);
+	item = item_begin(store, worker, flags, bytes, vg_item_inline_key(old), old->key_length, old->access_clock);
+	if (!item)
+		return -ENOMEM;
+	memcpy((__u8 *)item + vg_item_value_offset(flags, old->key_length),
+	       (const __u8 *)old + vg_item_value_offset(old->flags, old->key_length), tail_bytes);
+	item->value_length = old->value_length;
+	if (heap)
+		vg_block_ref(vg_item_block(item));
+	extensions_set(item, &all);
+	*ret_cell = vg_store_offset(store, item);
+	return 0;
 }
 
 void vg_item_free(struct vg_store *store, struct vg_store_worker *worker, __u32 cell)
@@ -237,7 +295,7 @@ static bool parts_apply_in_place(const struct vg_change *change, const __u8 *val
 
 static bool place_suits(const struct vg_store *store, const struct vg_item *item, __u64 length, __u64 first)
 {
-	__u64 item_bytes = vg_item_bytes(item->key_length, length);
+	__u64 item_bytes = vg_item_bytes(item->flags, item->key_length, length);
 	const struct vg_block *block;
 
 	if (!(item->flags & VG_ITEM_HEAP)) {
@@ -250,7 +308,7 @@ static bool place_suits(const struct vg_store *store, const struct vg_item *item
 		item_bytes += block->key_length;
 	if (item_bytes <= VG_CELL_MAX || length > block->capacity || length * 2 < block->capacity)
 		return false;
-	if (first >= item->value_length && length >= item->value_length)
+	if (first >= block->length && length >= block->length)
 		return true; /* pinned bytes stay as they are: what is behind them is nobody's yet */
 	return __atomic_load_n(&block->references, __ATOMIC_ACQUIRE) == 1; /* acquire: see vg_block_put */
 }
@@ -259,25 +317,37 @@ bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_i
 		   const struct vg_change *change, __u64 now_ms)
 {
 	__u8 *value = vg_item_value(item);
-	__u64 length, first, at = 0;
+	__u64 length, had = vg_item_value_length(item), first, at = 0;
 
-	if (vg_change_length(change, &length) || !parts_apply_in_place(change, value, item->value_length, &first) ||
-	    !place_suits(store, item, length, first))
+	if (vg_change_flags(change) & ~item->flags || vg_change_length(change, &length) ||
+	    !parts_apply_in_place(change, value, had, &first) || !place_suits(store, item, length, first))
 		return false;
 	mark(store, bucket, item);
 	for (int i = 0; i < change->parts; at += change->part[i++].length)
-		if (change->part[i].length && !part_stays(&change->part[i], value, item->value_length, at))
+		if (change->part[i].length && !part_stays(&change->part[i], value, had, at))
 			part_copy(value + at, &change->part[i]);
 	if (!(item->flags & VG_ITEM_HEAP))
 		pad(value, length);
-	header_set(item, length, change->expire_ms, now_ms);
+	length_set(item, length);
+	extensions_set(item, change);
+	item->access_clock = vg_access_clock(now_ms);
 	unmark(bucket);
 	return true;
 }
 
-void vg_item_set_deadline(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item, __u64 expire_ms)
+bool vg_item_patch_extension(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
+			     const struct vg_change *change)
 {
+	struct vg_item_meta *meta = vg_item_meta(item);
+	bool deadline = change->action == VG_CHANGE_DEADLINE;
+
+	if (!vg_item_suits_extension(item, change))
+		return false;
 	mark(store, bucket, item);
-	header_set(item, item->value_length, expire_ms, (__u64)item->access_clock * 16000);
+	if (deadline)
+		deadline_set(item, change->expire_ms);
+	else
+		meta->version = change->version;
 	unmark(bucket);
+	return true;
 }

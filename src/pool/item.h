@@ -24,7 +24,15 @@ static inline __u16 vg_access_clock(__u64 now_ms)
 
 static inline __u64 vg_item_deadline(const struct vg_item *item)
 {
-	return vg_item_expire_ms(item->expire_low, item->expire_high);
+	return item->flags & VG_ITEM_DEADLINE ? vg_load64((const __u8 *)(item + 1)) : 0;
+}
+
+/* NULL: it has none, which is as good as all zero. */
+static inline struct vg_item_meta *vg_item_meta(const struct vg_item *item)
+{
+	if (!(item->flags & VG_ITEM_META))
+		return NULL;
+	return (struct vg_item_meta *)((__u8 *)item + vg_item_meta_offset(item->flags));
 }
 
 static inline bool vg_deadline_passed(__u64 expire_ms, __u64 now_ms)
@@ -40,10 +48,14 @@ static inline bool vg_item_expired(const struct vg_item *item, __u64 now_ms)
 /* With VG_ITEM_HEAP. A key in the heap leaves its key_length 0, so that both places below hold in either case. */
 static inline struct vg_block *vg_item_block(const struct vg_item *item)
 {
-	return (struct vg_block *)vg_load64((const __u8 *)item + vg_item_value_offset(item->key_length));
+	return (struct vg_block *)vg_load64((const __u8 *)item + vg_item_value_offset(item->flags, item->key_length));
 }
 
-#define VG_ITEM_HASH_OFFSET (sizeof(struct vg_item) + 8) /* of the key's hash, with VG_ITEM_HEAP_KEY */
+/* Of the key's hash, with VG_ITEM_HEAP_KEY: behind the reference. */
+static inline __u32 vg_item_hash_offset(const struct vg_item *item)
+{
+	return vg_item_value_offset(item->flags, 0) + (__u32)sizeof(struct vg_block *);
+}
 
 static inline __u8 *vg_block_key(const struct vg_block *block)
 {
@@ -59,7 +71,17 @@ static inline __u8 *vg_item_value(const struct vg_item *item)
 {
 	if (item->flags & VG_ITEM_HEAP)
 		return vg_block_value(vg_item_block(item));
-	return (__u8 *)item + vg_item_value_offset(item->key_length);
+	return (__u8 *)item + vg_item_value_offset(item->flags, item->key_length);
+}
+
+static inline __u64 vg_item_value_length(const struct vg_item *item)
+{
+	return item->flags & VG_ITEM_HEAP ? vg_item_block(item)->length : item->value_length;
+}
+
+static inline __u8 *vg_item_inline_key(const struct vg_item *item)
+{
+	return (__u8 *)item + vg_item_key_offset(item->flags);
 }
 
 static inline const void *vg_item_key(const struct vg_item *item, __u32 *ret_length)
@@ -69,20 +91,40 @@ static inline const void *vg_item_key(const struct vg_item *item, __u32 *ret_len
 		return vg_block_key(vg_item_block(item));
 	}
 	*ret_length = item->key_length;
-	return item + 1;
+	return vg_item_inline_key(item);
 }
 
 static inline __u64 vg_item_hash(const struct vg_item *item)
 {
 	if (item->flags & VG_ITEM_HEAP_KEY)
-		return vg_load64((const __u8 *)item + VG_ITEM_HASH_OFFSET);
-	return vg_hash64(item + 1, item->key_length);
+		return vg_load64((const __u8 *)item + vg_item_hash_offset(item));
+	return vg_hash64(vg_item_inline_key(item), item->key_length);
 }
 
-/* Header, key and value in one cell; more than VG_CELL_MAX: in the heap tier. */
-static inline __u64 vg_item_bytes(__u32 key_length, __u64 value_length)
+/* What a callback sees of an item. */
+static inline struct vg_entry vg_item_entry(const struct vg_item *item)
 {
-	return vg_item_value_offset(key_length) + VG_ALIGN_UP(value_length, (__u64)8);
+	const struct vg_item_meta *meta = vg_item_meta(item);
+
+	return (struct vg_entry){ true,
+				  vg_item_value(item),
+				  vg_item_value_length(item),
+				  vg_item_deadline(item),
+				  meta ? meta->version : 0,
+				  meta ? meta->client_flags : 0 };
+}
+
+/* Header, extensions, key and value in one cell; more than VG_CELL_MAX: in the heap tier. */
+static inline __u64 vg_item_bytes(__u32 flags, __u32 key_length, __u64 value_length)
+{
+	return vg_item_value_offset(flags, key_length) + VG_ALIGN_UP(value_length, (__u64)8);
+}
+
+/* The extensions that a change asks for. */
+static inline __u8 vg_change_flags(const struct vg_change *change)
+{
+	return (__u8)((change->expire_ms ? VG_ITEM_DEADLINE : 0) |
+		      (change->version || change->client_flags ? VG_ITEM_META : 0));
 }
 
 /* A block with one reference; its key_length and capacity are set. NULL: no room. */
@@ -96,9 +138,15 @@ void vg_cell_put(struct vg_store *store, struct vg_store_worker *worker, __u32 c
 /* The length of what a change stores. -EMSGSIZE. */
 int vg_change_length(const struct vg_change *change, __u64 *ret_length);
 
-/* A new item that nobody sees yet, with the change's value and deadline. 0, or -ENOMEM or -EMSGSIZE. */
+/* A new item that nobody sees yet, with all that the change says. 0, or -ENOMEM or -EMSGSIZE. */
 int vg_item_new(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
 		const struct vg_change *change, const struct vg_item *old, __u64 now_ms, __u32 *ret_cell);
+/*
+ * The same item with the extension that a change of its deadline or version needs; a value in the heap tier is shared
+ * with the old one until that is freed. -ENOMEM.
+ */
+int vg_item_remake(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		   const struct vg_item *old, const struct vg_change *change, __u64 now_ms, __u32 *ret_cell);
 void vg_item_free(struct vg_store *store, struct vg_store_worker *worker, __u32 cell);
 
 /*
@@ -107,6 +155,15 @@ void vg_item_free(struct vg_store *store, struct vg_store_worker *worker, __u32 
  */
 bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
 		   const struct vg_change *change, __u64 now_ms);
-void vg_item_set_deadline(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item, __u64 expire_ms);
+/* Has the item the extension for a change of its deadline or version alone? */
+static inline bool vg_item_suits_extension(const struct vg_item *item, const struct vg_change *change)
+{
+	if (change->action == VG_CHANGE_VERSION)
+		return item->flags & VG_ITEM_META;
+	return !change->expire_ms || item->flags & VG_ITEM_DEADLINE;
+}
+/* Deadline or version alone. False, and nothing is done: it has no extension for that. */
+bool vg_item_patch_extension(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
+			     const struct vg_change *change);
 
 #endif

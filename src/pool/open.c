@@ -102,6 +102,7 @@ static int fill_arena(struct vg_store *store, const struct vg_arena_header *geom
 	store->slabs.now_ms = config->now_ms;
 	store->buckets = (struct vg_bucket *)(store->arena + geometry->index_offset);
 	store->slots = (struct vg_handle_slot *)(store->arena + geometry->handles_offset);
+	store->versions = VG_ALIGN_UP(config->now_ms << 20, (__u64)VG_VERSIONS_TAKEN);
 	if (config->adopt && same_geometry(store->header, geometry)) {
 		error = vg_store_adopt(store, config->now_ms, ret_repair);
 		if (error != -EINVAL)

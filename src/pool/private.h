@@ -12,6 +12,7 @@
 #include "pool/store.h"
 
 #define VG_STORE_WORKERS_MAX 1024
+#define VG_VERSIONS_TAKEN 4096 /* a worker takes so many versions at a time: a power of two */
 #define VG_SCAN_BYTES (VG_KEY_MAX + 65536) /* keys of one bucket copied out at once: always at least one */
 
 /* A key's or allocation's memory in the heap tier: this header, the key padded to 16 bytes (or none), the value. */
@@ -20,7 +21,7 @@ struct vg_block {
 	__u32 references; /* the item's own and the pins'; taken only under the bucket's (slot's) sequence */
 	__u32 key_length;
 	__u64 capacity;	  /* bytes there are for the value */
-	__u64 reserved;
+	__u64 length;	  /* bytes of the value */
 };
 _Static_assert(sizeof(struct vg_block) % VG_HEAP_ALIGN == 0, "the key behind it is aligned");
 
@@ -28,6 +29,7 @@ _Static_assert(sizeof(struct vg_block) % VG_HEAP_ALIGN == 0, "the key behind it 
 struct vg_store_worker {
 	__s64 keys, lines, cell_bytes, handles; /* may go below zero: what one stores another deletes */
 	__u64 expired, retries;
+	__u64 version; /* the last one it gave out; a multiple of VG_VERSIONS_TAKEN: it must take more */
 	__u32 growth; /* keys inserted less removed since the shared figure heard of it */
 	struct vg_slab_cache cache;
 	struct vg_transaction *transaction;
@@ -55,6 +57,7 @@ struct vg_store {
 		__u32 fresh;	   /* slots from here on were never used */
 		__u32 first, last; /* free ones, the longest free first; slot + 1, 0: none */
 	} handles __attribute__((aligned(64)));
+	__u64 versions;	    /* the next stretch of them; atomic */
 	__u32 sweep_bucket; /* atomic */
 };
 

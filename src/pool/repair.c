@@ -12,7 +12,7 @@ struct repair {
 	struct vg_store *store;
 	struct vg_store_worker *worker;
 	struct vg_store_repair *figures;
-	__u64 *claimed; /* cells that have an owner, a bit for 16 bytes of slabs */
+	__u64 *claimed; /* cells that have an owner, a bit for VG_CELL_ALIGN bytes of slabs */
 	__u64 control;
 	__u64 now_ms;
 };
@@ -31,9 +31,9 @@ static enum verdict judge(struct repair *repair, __u32 bucket, __u16 tag, __u32 
 	item = vg_item_at(repair->store, cell);
 	if (item->flags & VG_ITEM_HEAP)
 		return HEAP;
-	bytes = vg_item_bytes(item->key_length, item->value_length);
-	if (item->flags || item->slab_class >= VG_SLAB_SIZES || bytes > vg_slab_size(item->slab_class) ||
-	    bytes > repair->store->arena_bytes - cell)
+	bytes = vg_item_bytes(item->flags, item->key_length, item->value_length);
+	if (item->flags & ~(VG_ITEM_DEADLINE | VG_ITEM_META) || item->slab_class >= VG_SLAB_SIZES ||
+	    bytes > vg_slab_size(item->slab_class) || bytes > repair->store->arena_bytes - cell)
 		return TORN;
 	hash = vg_item_hash(item);
 	if (vg_index_tag(hash) != tag || vg_index_bucket(repair->control, hash) != bucket)
@@ -46,7 +46,7 @@ static enum verdict judge(struct repair *repair, __u32 bucket, __u16 tag, __u32 
 /* XDP compares whole words: the bytes behind key and value are zero, whatever happened to them. */
 static void repair_padding(struct vg_item *item)
 {
-	__u8 *key = (__u8 *)(item + 1), *value = vg_item_value(item);
+	__u8 *key = vg_item_inline_key(item), *value = vg_item_value(item);
 
 	for (__u32 i = item->key_length; i % 8; i++)
 		key[i] = 0;
@@ -70,6 +70,8 @@ static void repair_slot(struct repair *repair, __u32 bucket, struct vg_bucket *l
 	}
 	item = vg_item_at(repair->store, cell);
 	repair_padding(item);
+	if (vg_item_meta(item) && vg_item_meta(item)->version >= repair->store->versions)
+		repair->store->versions = vg_item_meta(item)->version + 1;
 	repair->figures->kept++;
 	repair->worker->keys++;
 	repair->worker->cell_bytes += vg_slab_size(item->slab_class);
@@ -108,7 +110,7 @@ static bool control_possible(const struct vg_store *store, __u64 control)
 
 int vg_store_adopt(struct vg_store *store, __u64 now_ms, struct vg_store_repair *ret_repair)
 {
-	size_t claimed_bytes = (size_t)store->slabs.slabs_max * (VG_SLAB_BYTES / 16 / 8);
+	size_t claimed_bytes = (size_t)store->slabs.slabs_max * (VG_SLAB_BYTES / VG_CELL_ALIGN / 8);
 	struct repair repair = { store, &store->workers[0], ret_repair, NULL, store->header->index_control, now_ms };
 	__u32 buckets = vg_buckets_count(repair.control);
 
@@ -127,6 +129,7 @@ int vg_store_adopt(struct vg_store *store, __u64 now_ms, struct vg_store_repair 
 	/* Lines that lost their items go back once every free cell is known. */
 	for (__u32 i = 0; i < buckets; i++)
 		vg_bucket_compact(store, repair.worker, &store->buckets[i]);
+	store->versions = VG_ALIGN_UP(store->versions, (__u64)VG_VERSIONS_TAKEN);
 	store->growth.keys = repair.worker->keys;
 	return 0;
 }

@@ -252,7 +252,7 @@ bool vg_slab_claim(struct vg_slabs *slabs, __u64 *claimed, __u32 class, __u32 ce
 	if (slabs->classes[number] != class + 1 || within % slabs->class[class].cell_bytes ||
 	    within / slabs->class[class].cell_bytes >= slabs->class[class].cells)
 		return false;
-	bit = (cell - slabs->offset) / 16;
+	bit = (cell - slabs->offset) / VG_CELL_ALIGN;
 	if (claimed[bit / 64] >> (bit % 64) & 1)
 		return false;
 	claimed[bit / 64] |= 1ULL << (bit % 64);
@@ -285,7 +285,7 @@ void vg_slabs_claimed(struct vg_slabs *slabs, const __u64 *claimed)
 		slab->carved = (__u16)class->cells;
 		for (__u32 i = class->cells; i-- > 0;) {
 			__u32 cell = slab_offset(slabs, number) + i * class->cell_bytes;
-			__u32 bit = (cell - slabs->offset) / 16;
+			__u32 bit = (cell - slabs->offset) / VG_CELL_ALIGN;
 
 			if (claimed[bit / 64] >> (bit % 64) & 1)
 				continue;

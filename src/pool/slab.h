@@ -4,7 +4,7 @@
  * and behind the caches one shared list of slabs a class, under a lock.
  *
  * Items, handles and index lines never share a slab: XDP may store an item's access_clock a moment after the item was
- * released, so bytes 14 and 15 of a released item cell must not become anything but an access_clock. For the same
+ * released, so bytes 6 and 7 of a released item cell must not become anything but an access_clock. For the same
  * reason an empty slab is given to another class only after VG_SLAB_REST_MS.
  *
  * Which class a slab has is written in the arena (a byte each, before the slabs), for the next daemon.
@@ -17,7 +17,7 @@
 #include "pool/lock.h"
 #include "virgo/limits.h"
 
-#define VG_SLAB_SIZES 48		    /* 16 … 256 by 16, then eight steps a power of two */
+#define VG_SLAB_SIZES 96		    /* 8 … 256 by 8, then sixteen steps a power of two */
 #define VG_SLAB_CLASS_ITEM 0		    /* first of VG_SLAB_SIZES classes */
 #define VG_SLAB_CLASS_HANDLE VG_SLAB_SIZES  /* first of VG_SLAB_SIZES classes */
 #define VG_SLAB_CLASS_LINE (2 * VG_SLAB_SIZES)
@@ -75,29 +75,35 @@ void vg_slabs_tick(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 no
 
 /*
  * Adopting: the owner names every cell that is in use, in any order, then says it has finished. `claimed` has a bit for
- * every 16 bytes of slabs and starts cleared. False: not a cell of that class, or claimed before.
+ * every VG_CELL_ALIGN bytes of slabs and starts cleared. False: not a cell of that class, or claimed before.
  */
 bool vg_slab_claim(struct vg_slabs *slabs, __u64 *claimed, __u32 class, __u32 cell);
 void vg_slabs_claimed(struct vg_slabs *slabs, const __u64 *claimed);
 
-/* The size class of `bytes` (1 … VG_CELL_MAX), 0 … VG_SLAB_SIZES - 1, and its size. */
+/*
+ * The size class of `bytes` (1 … VG_CELL_MAX), 0 … VG_SLAB_SIZES - 1, and its size. Above 256 a size is what a slab can be
+ * divided into: 248, 240 … 128 cells, then 124 … 64, 62 … 32, 31 … 16, so that nothing is left at its end.
+ */
 static inline __u32 vg_slab_size_class(__u32 bytes)
 {
-	__u32 power;
+	__u32 cells, power;
 
 	if (bytes <= 256)
-		return bytes ? (bytes - 1) / 16 : 0;
-	power = 31 - (__u32)__builtin_clz(bytes - 1); /* 256 … 511 is power 8: steps of 32 */
-	return 16 + (power - 8) * 8 + ((bytes - 1) >> (power - 3) & 7);
+		return bytes ? (bytes - 1) / 8 : 0;
+	cells = VG_SLAB_BYTES / VG_ALIGN_UP(bytes, 8u); /* 16 … 248 */
+	power = 31 - (__u32)__builtin_clz(cells);	/* 4 … 7 */
+	return 32 + (7 - power) * 16 + 31 - (cells >> (power - 4));
 }
 
 static inline __u32 vg_slab_size(__u32 size_class)
 {
-	__u32 power = 8 + (size_class - 16) / 8;
+	__u32 power, cells;
 
-	if (size_class < 16)
-		return (size_class + 1) * 16;
-	return (1u << power) + ((size_class & 7) + 1) * (1u << (power - 3));
+	if (size_class < 32)
+		return (size_class + 1) * 8;
+	power = 7 - (size_class - 32) / 16;
+	cells = (31 - (size_class - 32) % 16) << (power - 4);
+	return VG_SLAB_BYTES / cells & ~7u;
 }
 
 #endif

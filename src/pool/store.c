@@ -51,7 +51,7 @@ static void touch(struct vg_store *store, const struct vg_reading *reading, __u6
 static bool copy_value(const struct vg_store *store, const struct vg_reading *reading, const struct vg_key *key,
 		       void *buffer)
 {
-	__u64 at = (__u64)reading->cell + vg_item_value_offset(key->length);
+	__u64 at = (__u64)reading->cell + vg_item_value_offset(reading->header.flags, key->length);
 	__u32 length = reading->header.value_length;
 
 	if (length > VG_CELL_MAX || at + length > store->arena_bytes)
@@ -60,15 +60,16 @@ static bool copy_value(const struct vg_store *store, const struct vg_reading *re
 	return vg_reading_valid(store, reading, key->hash);
 }
 
-/* A value in the heap tier: the sequence is taken for as long as it takes to add a reference. */
-static bool pin_value(const struct vg_store *store, const struct vg_reading *reading, __u64 now_ms,
+/* A value in the heap tier: the sequence is taken for as long as it takes to learn its length and add a reference. */
+static bool pin_value(const struct vg_store *store, struct vg_reading *reading, __u64 now_ms,
 		      struct vg_block **ret_block)
 {
 	struct vg_item *item = vg_item_at(store, reading->cell);
 
 	if (!vg_sequence_try(&reading->bucket->sequence, reading->sequence))
 		return false;
-	if (!vg_item_expired(item, now_ms)) {
+	reading->value_length = vg_item_value_length(item);
+	if (ret_block && !vg_item_expired(item, now_ms)) {
 		*ret_block = vg_item_block(item);
 		vg_block_ref(*ret_block);
 		__atomic_store_n(&item->access_clock, vg_access_clock(now_ms), __ATOMIC_RELAXED);
@@ -85,61 +86,131 @@ static void count_retry(struct vg_store *store, unsigned *spins)
 	vg_relax(spins);
 }
 
+static void facts_of(const struct vg_reading *reading, const struct vg_key *key, __u64 now_ms,
+		     struct vg_key_facts *ret_facts)
+{
+	const struct vg_item *header = &reading->header;
+
+	*ret_facts = (struct vg_key_facts){
+		.value_length = reading->value_length,
+		.expire_ms = reading->expire_ms,
+		.memory_bytes = vg_slab_size(header->slab_class) + sizeof(struct vg_bucket) / VG_INDEX_LOAD,
+		.version = reading->meta.version,
+		.client_flags = reading->meta.client_flags,
+		.idle_seconds = (__u16)(vg_access_clock(now_ms) - header->access_clock) * 16u,
+		.in_heap = header->flags & VG_ITEM_HEAP,
+	};
+	if (ret_facts->in_heap)
+		ret_facts->memory_bytes += sizeof(struct vg_block) + reading->value_length +
+					   (header->flags & VG_ITEM_HEAP_KEY ? key->length : 0);
+}
+
+/* The value of a living key, copied or pinned, and the reading that counts. 0 or -ENOENT. */
+static int read_value(struct vg_store *store, const struct vg_key *key, __u64 now_ms, void *buffer,
+		      struct vg_block **ret_block, struct vg_reading *reading)
+{
+	struct vg_block *block = NULL;
+	bool valid;
+
+	for (unsigned spins = 0;; count_retry(store, &spins)) {
+		vg_reading_find(store, reading, key);
+		if (!reading->cell)
+			valid = vg_reading_valid(store, reading, key->hash);
+		else if (reading->header.flags & VG_ITEM_HEAP)
+			valid = pin_value(store, reading, now_ms, &block);
+		else
+			valid = copy_value(store, reading, key, buffer);
+		if (valid)
+			break;
+	}
+	if (!reading->cell || vg_deadline_passed(reading->expire_ms, now_ms))
+		return -ENOENT;
+	if (!block)
+		touch(store, reading, now_ms);
+	*ret_block = block;
+	return 0;
+}
+
 ssize_t vg_store_get(struct vg_store *store, const struct vg_key *key, __u64 now_ms, void *buffer, size_t capacity,
 		     struct vg_block **ret_block, __u64 *ret_expire_ms)
 {
 	struct vg_reading reading;
-	struct vg_block *block = NULL;
-	bool valid;
+	int error;
 
 	assert(capacity >= VG_CELL_MAX);
-	for (unsigned spins = 0;; count_retry(store, &spins)) {
-		vg_reading_find(store, &reading, key);
-		if (!reading.cell)
-			valid = vg_reading_valid(store, &reading, key->hash);
-		else if (reading.header.flags & VG_ITEM_HEAP)
-			valid = pin_value(store, &reading, now_ms, &block);
-		else
-			valid = copy_value(store, &reading, key, buffer);
-		if (valid)
-			break;
-	}
-	if (!reading.cell || vg_item_expired(&reading.header, now_ms))
-		return -ENOENT;
-	if (!block)
-		touch(store, &reading, now_ms);
-	*ret_block = block;
+	error = read_value(store, key, now_ms, buffer, ret_block, &reading);
+	if (error)
+		return error;
 	if (ret_expire_ms)
-		*ret_expire_ms = vg_item_deadline(&reading.header);
-	return reading.header.value_length;
+		*ret_expire_ms = reading.expire_ms;
+	return (ssize_t)reading.value_length;
+}
+
+static int version_update(void *context, const struct vg_entry *old, struct vg_change *change)
+{
+	if (old->exists && !old->version) {
+		change->action = VG_CHANGE_VERSION;
+		change->version = vg_store_version_new(context);
+	}
+	return 0;
+}
+
+ssize_t vg_store_read(struct vg_store *store, const struct vg_key *key, __u64 now_ms, bool versioned, void *buffer,
+		      size_t capacity, struct vg_block **ret_block, struct vg_key_facts *ret_facts)
+{
+	struct vg_reading reading;
+	struct vg_block *block;
+	bool tried = false;
+	int error;
+
+	assert(capacity >= VG_CELL_MAX);
+	for (;;) {
+		error = read_value(store, key, now_ms, buffer, &block, &reading);
+		if (error)
+			return error;
+		if (!versioned || reading.meta.version || tried)
+			break;
+		if (block)
+			vg_block_put(block);
+		/* Without room for a version the value is read without one: once tried is enough. */
+		tried = vg_store_update(store, key, now_ms, version_update, store) != 0;
+	}
+	*ret_block = block;
+	facts_of(&reading, key, now_ms, ret_facts);
+	return (ssize_t)reading.value_length;
 }
 
 int vg_store_facts(struct vg_store *store, const struct vg_key *key, __u64 now_ms, bool touched,
 		   struct vg_key_facts *ret_facts)
 {
 	struct vg_reading reading;
-	const struct vg_item *header = &reading.header;
+	bool valid;
 
-	vg_reading_find(store, &reading, key);
-	for (unsigned spins = 0; !vg_reading_valid(store, &reading, key->hash);) {
-		count_retry(store, &spins);
+	for (unsigned spins = 0;; count_retry(store, &spins)) {
 		vg_reading_find(store, &reading, key);
+		if (reading.cell && reading.header.flags & VG_ITEM_HEAP)
+			valid = pin_value(store, &reading, now_ms, NULL);
+		else
+			valid = vg_reading_valid(store, &reading, key->hash);
+		if (valid)
+			break;
 	}
-	if (!reading.cell || vg_item_expired(header, now_ms))
+	if (!reading.cell || vg_deadline_passed(reading.expire_ms, now_ms))
 		return -ENOENT;
 	if (touched)
 		touch(store, &reading, now_ms);
-	*ret_facts = (struct vg_key_facts){
-		.value_length = header->value_length,
-		.expire_ms = vg_item_deadline(header),
-		.memory_bytes = vg_slab_size(header->slab_class) + sizeof(struct vg_bucket) / VG_INDEX_LOAD,
-		.idle_seconds = (__u16)(vg_access_clock(now_ms) - header->access_clock) * 16u,
-		.in_heap = header->flags & VG_ITEM_HEAP,
-	};
-	if (ret_facts->in_heap)
-		ret_facts->memory_bytes += sizeof(struct vg_block) + header->value_length +
-					   (header->flags & VG_ITEM_HEAP_KEY ? key->length : 0);
+	facts_of(&reading, key, now_ms, ret_facts);
 	return 0;
+}
+
+/* Each worker takes a stretch of numbers at a time. They begin beyond those of the arena's former life. */
+__u64 vg_store_version_new(struct vg_store *store)
+{
+	struct vg_store_worker *worker = vg_worker_self(store);
+
+	if (worker->version % VG_VERSIONS_TAKEN == 0)
+		worker->version = __atomic_fetch_add(&store->versions, VG_VERSIONS_TAKEN, __ATOMIC_RELAXED);
+	return ++worker->version;
 }
 
 /* ---- changing -------------------------------------------------------------------------------------------------- */
@@ -195,6 +266,22 @@ static int store_change(struct vg_store *store, struct vg_store_worker *worker, 
 	return error ? error : publish(store, worker, key, place, cell);
 }
 
+/* Deadline or version alone. */
+static int extension_change(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+			    struct vg_place *place, const struct vg_change *change, __u64 now_ms)
+{
+	struct vg_item *item = vg_place_item(store, place);
+	__u32 cell;
+	int error;
+
+	if (vg_item_patch_extension(store, place->bucket, item, change)) {
+		place->changed = true;
+		return 0;
+	}
+	error = vg_item_remake(store, worker, key, item, change, now_ms, &cell);
+	return error ? error : publish(store, worker, key, place, cell);
+}
+
 static int apply(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
 		 struct vg_place *place, const struct vg_change *change, __u64 now_ms)
 {
@@ -209,11 +296,7 @@ static int apply(struct vg_store *store, struct vg_store_worker *worker, const s
 	}
 	if (change->action == VG_CHANGE_STORE)
 		return store_change(store, worker, key, place, change, now_ms);
-	if (item) {
-		vg_item_set_deadline(store, place->bucket, item, change->expire_ms);
-		place->changed = true;
-	}
-	return 0;
+	return item ? extension_change(store, worker, key, place, change, now_ms) : 0;
 }
 
 int vg_store_update(struct vg_store *store, const struct vg_key *key, __u64 now_ms, vg_update_fn fn, void *context)
@@ -230,7 +313,7 @@ int vg_store_update(struct vg_store *store, const struct vg_key *key, __u64 now_
 	vg_place_take(store, key, &place);
 	item = living_item(store, worker, key, &place, now_ms);
 	if (item)
-		old = (struct vg_entry){ true, vg_item_value(item), item->value_length, vg_item_deadline(item) };
+		old = vg_item_entry(item);
 	error = fn(context, &old, &change);
 	if (!error)
 		error = apply(store, worker, key, &place, &change, now_ms);
@@ -243,14 +326,15 @@ int vg_store_set(struct vg_store *store, const struct vg_key *key, __u64 now_ms,
 		 __u64 expire_ms)
 {
 	struct vg_store_worker *worker = vg_worker_self(store);
-	struct vg_change change = { VG_CHANGE_STORE, expire_ms, { { value, length } }, 1 };
+	struct vg_change change = { .action = VG_CHANGE_STORE, .expire_ms = expire_ms, .part = { { value, length } },
+				    .parts = 1 };
 	struct vg_place place;
 	__u32 cell = 0;
 	int error;
 
 	if (key->length > VG_KEY_MAX)
 		return -EMSGSIZE;
-	if (vg_item_bytes(key->length, length) > VG_CELL_MAX && !vg_deadline_passed(expire_ms, now_ms)) {
+	if (vg_item_bytes(vg_change_flags(&change), key->length, length) > VG_CELL_MAX && !vg_deadline_passed(expire_ms, now_ms)) {
 		/* A large copy is made before the bucket is taken. */
 		error = vg_item_new(store, worker, key, &change, NULL, now_ms, &cell);
 		if (error)

@@ -74,11 +74,23 @@ void vg_block_put(void *block); /* signature fits vg_out_lend */
 ssize_t vg_store_get(struct vg_store *store, const struct vg_key *key, __u64 now_ms, void *buffer, size_t capacity,
 		     struct vg_block **ret_block, __u64 *ret_expire_ms);
 
+/*
+ * The same, with all that is known of the key. With `versioned` the value is given a version if it has none yet; without
+ * room for one it stays 0, which no compare-and-set matches.
+ */
+struct vg_key_facts;
+ssize_t vg_store_read(struct vg_store *store, const struct vg_key *key, __u64 now_ms, bool versioned, void *buffer,
+		      size_t capacity, struct vg_block **ret_block, struct vg_key_facts *ret_facts);
+/* A version no value of this store has, or had: for vg_change.version. Never 0. */
+__u64 vg_store_version_new(struct vg_store *store);
+
 /* What is known of a key without its value. 0 or -ENOENT. `touch` false: does not count as a use (OBJECT, TTL). */
 struct vg_key_facts {
 	__u64 value_length;
 	__u64 expire_ms;
 	__u64 memory_bytes;	/* cell, heap block and its share of the index */
+	__u64 version;		/* 0: nobody has asked for one yet */
+	__u32 client_flags;
 	__u32 idle_seconds;	/* since the last use, coarse (16 s) */
 	bool in_heap;
 };
@@ -93,13 +105,22 @@ struct vg_entry {
 	const void *value;
 	__u64 length;
 	__u64 expire_ms;
+	__u64 version; /* 0: none, and no compare-and-set may match it */
+	__u32 client_flags;
 };
 
-enum vg_change_action { VG_CHANGE_NONE = 0, VG_CHANGE_STORE, VG_CHANGE_DELETE, VG_CHANGE_DEADLINE };
+enum vg_change_action {
+	VG_CHANGE_NONE = 0,
+	VG_CHANGE_STORE,
+	VG_CHANGE_DELETE,
+	VG_CHANGE_DEADLINE,
+	VG_CHANGE_VERSION,
+};
 
 /*
  * What shall be there: the new value is the parts one after the other; a part with data NULL is zeros, and a part may
- * point into the old value. DEADLINE changes expire_ms alone. An append whose first part is the whole old value is done
+ * point into the old value. DEADLINE changes expire_ms alone, VERSION the version alone. What is stored has the version
+ * that the change names: 0, none, unless the writer drew one (vg_store_version_new) to tell its client. An append whose first part is the whole old value is done
  * in place where there is room.
  */
 struct vg_part {
@@ -109,6 +130,8 @@ struct vg_part {
 struct vg_change {
 	enum vg_change_action action;
 	__u64 expire_ms;
+	__u64 version;
+	__u32 client_flags;
 	struct vg_part part[4];
 	int parts;
 };

@@ -144,17 +144,29 @@ static void look(struct run *run)
 			vg_worker_count(run->worker->expired, 1);
 			run->changed = true;
 		} else if (item) {
-			t->old[key] = (struct vg_entry){ true, vg_item_value(item), item->value_length,
-							 vg_item_deadline(item) };
+			t->old[key] = vg_item_entry(item);
 		}
 	}
 	for (__u32 i = 0; i < run->count; i++)
 		t->old[i] = t->old[t->first_same[i]];
 }
 
-static bool stores(const struct run *run, const struct vg_change *change)
+static bool removes(const struct run *run, const struct vg_change *change)
 {
-	return change->action == VG_CHANGE_STORE && !vg_deadline_passed(change->expire_ms, run->now_ms);
+	return change->action == VG_CHANGE_DELETE || vg_deadline_passed(change->expire_ms, run->now_ms);
+}
+
+/* The item that shall be there, if it is not one that can be changed where it is (a deadline or version alone). */
+static int make_item(struct run *run, __u32 key, const struct vg_change *change, const struct vg_place *place)
+{
+	struct vg_item *item = vg_place_item(run->store, place);
+	__u32 *cell = &run->t->cell[key];
+
+	if (change->action == VG_CHANGE_STORE)
+		return vg_item_new(run->store, run->worker, &run->keys[key], change, item, run->now_ms, cell);
+	if (!item || vg_item_suits_extension(item, change))
+		return 0;
+	return vg_item_remake(run->store, run->worker, &run->keys[key], item, change, run->now_ms, cell);
 }
 
 static void pick_changes(struct run *run)
@@ -181,12 +193,11 @@ static int prepare(struct run *run)
 
 		if (first_of_bucket(run, i))
 			inserts = 0;
-		if (last == NO_CHANGE || !stores(run, &t->change[last]))
+		if (last == NO_CHANGE || removes(run, &t->change[last]))
 			continue;
 		find(run, i, &place);
-		error = vg_item_new(run->store, run->worker, &run->keys[key], &t->change[last],
-				    vg_place_item(run->store, &place), run->now_ms, &t->cell[key]);
-		if (!error && !place.line) {
+		error = make_item(run, key, &t->change[last], &place);
+		if (!error && !place.line && t->cell[key]) {
 			run->changed = true;
 			error = vg_bucket_reserve(run->store, run->worker, place.bucket, ++inserts);
 		}
@@ -225,13 +236,12 @@ static void publish(struct run *run)
 					vg_place_insert(run->store, run->worker, &place, run->keys[key].hash,
 							t->cell[key]);
 			} else if (place.line && removals) {
-				if (t->change[last].action == VG_CHANGE_DEADLINE &&
-				    !vg_deadline_passed(t->change[last].expire_ms, run->now_ms))
-					vg_item_set_deadline(run->store, place.bucket,
-							     vg_place_item(run->store, &place),
-							     t->change[last].expire_ms);
-				else
+				if (removes(run, &t->change[last]))
 					vg_place_remove(run->store, run->worker, &place);
+				else
+					vg_item_patch_extension(run->store, place.bucket,
+								vg_place_item(run->store, &place),
+								&t->change[last]);
 			}
 		}
 }

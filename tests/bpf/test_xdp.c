@@ -335,7 +335,8 @@ static void test_xdp_access_clock(void **state)
 	item->access_clock = (__u16)(now - 5);
 	expect_request(&get, XDP_TX, VG_REASON_HIT);
 	assert_int_equal(item->access_clock, now);
-	assert_int_equal(vg_item_expire_ms(item->expire_low, item->expire_high), NOW_MS + 100000);
+	assert_true(item->flags & VG_ITEM_DEADLINE);
+	assert_int_equal(vg_load64(item + 1), NOW_MS + 100000);
 }
 
 /* ---- handles ---- */

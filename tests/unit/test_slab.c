@@ -33,7 +33,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Every length gets the smallest class that holds it; steps are 16 up to 256, then at most an eighth. */
+/* Every length gets the smallest class that holds it; steps are 8 up to 256, then at most a fourteenth. */
 static void test_slab_size_classes(void **state)
 {
 	assert_int_equal(vg_slab_size(VG_SLAB_SIZES - 1), VG_CELL_MAX);
@@ -48,7 +48,7 @@ static void test_slab_size_classes(void **state)
 	}
 	for (__u32 class = 1; class < VG_SLAB_SIZES; class++)
 		assert_true(vg_slab_size(class) - vg_slab_size(class - 1) <=
-			    (class < 16 ? 16 : vg_slab_size(class - 1) / 8));
+			    (class < 32 ? 8 : vg_slab_size(class) / 14));
 }
 
 /* Fill everything with one class; returns how many, first written full of its own number. */
@@ -75,8 +75,8 @@ static __u32 fill(struct arena *arena, __u32 class, __u32 *ret_cells)
 
 static void test_slab_cells_are_disjoint_and_all_there(void **state)
 {
-	static const __u32 classes[] = { 0, 3, 20, VG_SLAB_SIZES - 1, VG_SLAB_CLASS_HANDLE + 7, VG_SLAB_CLASS_LINE };
-	static __u32 cells[SLABS * VG_SLAB_BYTES / 16 + 1];
+	static const __u32 classes[] = { 0, 3, 20, 40, VG_SLAB_SIZES - 1, VG_SLAB_CLASS_HANDLE + 7, VG_SLAB_CLASS_LINE };
+	static __u32 cells[SLABS * VG_SLAB_BYTES / 8 + 1];
 	struct arena *arena = *state;
 
 	for (unsigned i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
@@ -99,11 +99,11 @@ static void test_slab_changes_class_after_a_rest(void **state)
 {
 	static __u32 cells[SLABS * VG_SLAB_BYTES / 64 + 1];
 	struct arena *arena = *state;
-	__u32 count = fill(arena, 3, cells), slabs_given = 0;
+	__u32 count = fill(arena, 7, cells), slabs_given = 0;
 
 	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000);
 	for (__u32 i = 0; i < count; i++)
-		vg_slab_put(&arena->slabs, &arena->cache[0], 3, cells[i]);
+		vg_slab_put(&arena->slabs, &arena->cache[0], 7, cells[i]);
 	assert_int_equal(vg_slab_get(&arena->slabs, &arena->cache[0], VG_SLAB_CLASS_LINE), 0);
 	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000 + VG_SLAB_REST_MS - 1);
 	assert_int_equal(vg_slab_get(&arena->slabs, &arena->cache[0], VG_SLAB_CLASS_LINE), 0);
@@ -118,24 +118,24 @@ static void test_slab_changes_class_after_a_rest(void **state)
 static void test_slab_claims_what_is_whole_only(void **state)
 {
 	struct arena *arena = *state;
-	__u64 claimed[SLABS * VG_SLAB_BYTES / 16 / 64] = { 0 };
+	__u64 claimed[SLABS * VG_SLAB_BYTES / VG_CELL_ALIGN / 64] = { 0 };
 	__u32 slab1 = 2 * VG_SLAB_BYTES, cells = VG_SLAB_BYTES / 48, count = 0, cell;
 
-	arena->classes[1] = 2 + 1; /* cells of 48 bytes */
+	arena->classes[1] = 5 + 1; /* cells of 48 bytes */
 	arena->classes[3] = 0xff;
-	assert_true(vg_slab_claim(&arena->slabs, claimed, 2, slab1 + 48));
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 2, slab1 + 48));	      /* taken */
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 2, slab1 + 64));	      /* between cells */
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 3, slab1 + 64));	      /* another class */
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 2, slab1 + cells * 48)); /* the rest at the end */
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 2, VG_SLAB_BYTES));	      /* a slab without class */
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 2, 0));
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 2, 48));
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 2, ARENA_BYTES));
-	assert_false(vg_slab_claim(&arena->slabs, claimed, 2, 0xfffffff0));
+	assert_true(vg_slab_claim(&arena->slabs, claimed, 5, slab1 + 48));
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, slab1 + 48));	      /* taken */
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, slab1 + 64));	      /* between cells */
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 6, slab1 + 64));	      /* another class */
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, slab1 + cells * 48)); /* the rest at the end */
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, VG_SLAB_BYTES));	      /* a slab without class */
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, 0));
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, 48));
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, ARENA_BYTES));
+	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, 0xfffffff0));
 	vg_slabs_claimed(&arena->slabs, claimed);
 	/* All of slab 1 but the claimed cell, then slab 0 and whatever is behind. */
-	while ((cell = vg_slab_get(&arena->slabs, &arena->cache[0], 2))) {
+	while ((cell = vg_slab_get(&arena->slabs, &arena->cache[0], 5))) {
 		assert_int_not_equal(cell, slab1 + 48);
 		count++;
 	}

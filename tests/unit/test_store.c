@@ -177,6 +177,34 @@ static void test_store_pinned_value_is_immutable(void **state)
 	assert_int_equal(stats.heap_used, 0);
 }
 
+/* A version is given on the first asking, in the arena and in the heap tier, stays, and goes with the next change. */
+static void test_store_versions(void **state)
+{
+	static __u8 value[VG_CELL_MAX + 100], buffer[VG_CELL_MAX];
+	static const size_t lengths[] = { 5, VG_CELL_MAX - 16, VG_CELL_MAX + 100 };
+	struct vg_key key = text_key("counted");
+	struct vg_key_facts facts;
+	struct vg_block *block;
+	__u64 version = 0;
+
+	for (int i = 0; i < 3; i++) {
+		set("counted", value, lengths[i], NOW_MS + 1000);
+		assert_int_equal(vg_store_facts(store, &key, NOW_MS, false, &facts), 0);
+		assert_int_equal(facts.version, 0);
+		for (int j = 0; j < 2; j++) {
+			assert_int_equal(vg_store_read(store, &key, NOW_MS, true, buffer, sizeof(buffer), &block, &facts),
+					 lengths[i]);
+			if (block)
+				vg_block_put(block);
+			assert_true(j ? facts.version == version : facts.version && facts.version != version);
+			assert_int_equal(facts.expire_ms, NOW_MS + 1000);
+			version = facts.version;
+		}
+	}
+	assert_int_equal(vg_store_delete(store, &key, NOW_MS), 0);
+	assert_int_equal(vg_store_read(store, &key, NOW_MS, true, buffer, sizeof(buffer), &block, &facts), -ENOENT);
+}
+
 /* XDP compares and copies whole words: behind a key and a value there is nothing but zeros, in every cell ever. */
 static void test_store_padding_is_zero(void **state)
 {
@@ -196,7 +224,7 @@ static void test_store_padding_is_zero(void **state)
 		assert_int_equal(vg_store_set(store, &key, NOW_MS, bytes, (draw >> 32) % 64, 0), 0);
 		vg_place_take(store, &key, &place);
 		item = vg_place_item(store, &place);
-		at = (const __u8 *)(item + 1);
+		at = vg_item_inline_key(item);
 		for (__u32 j = item->key_length; j % 8; j++)
 			assert_int_equal(at[j], 0);
 		at = vg_item_value(item);
@@ -467,6 +495,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_store_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_deadline, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_sweep_removes_what_has_expired, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_store_versions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_append_in_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_pinned_value_is_immutable, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_padding_is_zero, setup, teardown),

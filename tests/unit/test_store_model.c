@@ -14,7 +14,8 @@ struct entry {
 	bool exists;
 	__u8 *value;
 	size_t length;
-	__u64 expire_ms;
+	__u64 expire_ms, version;
+	__u32 client_flags;
 	bool seen; /* by a walk */
 };
 
@@ -95,11 +96,17 @@ static bool lives(const struct model *model, const struct entry *entry)
 static void check_entry(struct model *model, const struct entry *entry)
 {
 	struct vg_key key = key_in(entry);
+	struct vg_key_facts facts;
 
-	if (lives(model, entry))
-		assert_value(model->store, &key, model->now_ms, entry->value, entry->length, entry->expire_ms);
-	else
+	if (!lives(model, entry)) {
 		assert_absent(model->store, &key, model->now_ms);
+		return;
+	}
+	assert_value(model->store, &key, model->now_ms, entry->value, entry->length, entry->expire_ms);
+	assert_int_equal(vg_store_facts(model->store, &key, model->now_ms, false, &facts), 0);
+	assert_int_equal(facts.value_length, entry->length);
+	assert_int_equal(facts.version, entry->version);
+	assert_int_equal(facts.client_flags, entry->client_flags);
 }
 
 /* ---- one random change, the same for both ---- */
@@ -138,14 +145,23 @@ static void plan_make(struct model *model, const struct vg_entry *old, struct pl
 {
 	__u64 random = random_next(&model->random);
 	size_t length = random_length(model), from = old->length ? random / 64 % old->length : 0;
-	struct plan plan = { .change = { VG_CHANGE_STORE, random_deadline(model) } };
+	struct plan plan = { .change = { .action = VG_CHANGE_STORE, .expire_ms = random_deadline(model) } };
 	struct vg_part *part = plan.change.part;
 	const __u8 *value = old->value;
 	size_t at = 0;
 
+	if (random >> 40 & 1)
+		plan.change.client_flags = (__u32)(random >> 41 & 7);
+	if (random >> 45 & 1)
+		plan.change.version = vg_store_version_new(model->store);
 	plan.fresh = malloc(length + 1);
 	random_fill(&model->random, plan.fresh, length);
-	switch (random % 8) {
+	switch (random % 9) {
+	case 8:
+		plan.change.action = VG_CHANGE_VERSION;
+		plan.change.expire_ms = old->expire_ms;
+		part[plan.change.parts++] = (struct vg_part){ value, old->length };
+		break;
 	case 0: /* append */
 		part[plan.change.parts++] = (struct vg_part){ value, old->length };
 		part[plan.change.parts++] = (struct vg_part){ plan.fresh, length };
@@ -194,8 +210,13 @@ static void plan_done(struct model *model, struct entry *entry, struct plan *pla
 {
 	bool passed = plan->change.expire_ms && plan->change.expire_ms <= model->now_ms;
 
-	if (plan->change.action == VG_CHANGE_DEADLINE && !lives(model, entry))
+	if ((plan->change.action == VG_CHANGE_DEADLINE || plan->change.action == VG_CHANGE_VERSION) &&
+	    !lives(model, entry))
 		passed = true; /* of nothing: nothing */
+	if (plan->change.action != VG_CHANGE_DEADLINE)
+		entry->version = plan->change.version;
+	if (plan->change.action == VG_CHANGE_STORE)
+		entry->client_flags = plan->change.client_flags;
 	free(entry->value);
 	entry->exists = plan->change.action != VG_CHANGE_DELETE && !passed;
 	entry->value = plan->outcome;
@@ -217,6 +238,8 @@ static void check_old(struct model *model, const struct entry *entry, const stru
 		return;
 	assert_int_equal(old->length, entry->length);
 	assert_int_equal(old->expire_ms, entry->expire_ms);
+	assert_int_equal(old->version, entry->version);
+	assert_int_equal(old->client_flags, entry->client_flags);
 	assert_memory_equal(old->value, entry->value, entry->length);
 }
 
@@ -270,6 +293,7 @@ static void do_set(struct model *model, struct entry *entry)
 			break;
 		plan_dropped(&plan);
 	} while (1);
+	plan.change.version = plan.change.client_flags = 0;
 	error = vg_store_set(model->store, &key, model->now_ms, plan.outcome, plan.length, plan.change.expire_ms);
 	if (error)
 		assert_int_equal(error, -ENOMEM);
@@ -388,7 +412,10 @@ static void do_facts(struct model *model, struct entry *entry)
 		return;
 	assert_int_equal(facts.value_length, entry->length);
 	assert_int_equal(facts.expire_ms, entry->expire_ms);
-	assert_int_equal(facts.in_heap, vg_item_bytes(entry->key_length, entry->length) > VG_CELL_MAX);
+	if (vg_item_bytes(0, entry->key_length, entry->length) > VG_CELL_MAX)
+		assert_true(facts.in_heap);
+	if (vg_item_bytes(VG_ITEM_DEADLINE | VG_ITEM_META, entry->key_length, entry->length) <= VG_CELL_MAX)
+		assert_false(facts.in_heap);
 	assert_true(facts.memory_bytes >= entry->length + entry->key_length);
 	assert_in_range(facts.idle_seconds, 0, (model->now_ms - NOW_MS) / 1000 + 16);
 }

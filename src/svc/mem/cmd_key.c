@@ -87,6 +87,7 @@ static int move_fill(void *context, const struct vg_entry *old, struct vg_change
 	}
 	changes[1].action = VG_CHANGE_STORE;
 	changes[1].expire_ms = old[0].expire_ms;
+	changes[1].client_flags = old[0].client_flags;
 	changes[1].part[0] = (struct vg_part){ old[0].value, old[0].length };
 	changes[1].parts = 1;
 	if (!move->keep_source)

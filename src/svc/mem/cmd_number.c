@@ -29,6 +29,7 @@ static int add_update(void *context, const struct vg_entry *old, struct vg_chang
 		return OVERFLOWN;
 	change->action = VG_CHANGE_STORE;
 	change->expire_ms = old->exists ? old->expire_ms : 0;
+	change->client_flags = old->client_flags;
 	change->part[0] = (struct vg_part){ add->text, vg_resp_digits(add->text, add->result) };
 	change->parts = 1;
 	return 0;
@@ -136,6 +137,7 @@ static int add_float_update(void *context, const struct vg_entry *old, struct vg
 	add->length = write_float(add->text, value);
 	change->action = VG_CHANGE_STORE;
 	change->expire_ms = old->exists ? old->expire_ms : 0;
+	change->client_flags = old->client_flags;
 	change->part[0] = (struct vg_part){ add->text, add->length };
 	change->parts = 1;
 	return 0;

@@ -126,6 +126,7 @@ static int append_update(void *context, const struct vg_entry *old, struct vg_ch
 		return -EOVERFLOW;
 	change->action = VG_CHANGE_STORE;
 	change->expire_ms = old->exists ? old->expire_ms : 0;
+	change->client_flags = old->client_flags;
 	if (old->exists)
 		change->part[change->parts++] = (struct vg_part){ old->value, old->length };
 	change->part[change->parts++] = splice->part;
@@ -166,6 +167,7 @@ static int setrange_update(void *context, const struct vg_entry *old, struct vg_
 		return -EOVERFLOW;
 	change->action = VG_CHANGE_STORE;
 	change->expire_ms = old->exists ? old->expire_ms : 0;
+	change->client_flags = old->client_flags;
 	if (had && splice->offset)
 		change->part[change->parts++] =
 			(struct vg_part){ value, had < splice->offset ? had : splice->offset };
