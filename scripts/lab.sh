@@ -67,7 +67,7 @@ lab_up() {
 lab_load() {
 	local i=$1
 	{
-		[ -d "$LAB_DIR/bpfs/v1" ] || lab_switch "$LAB_BUILD/virgo-agent" load --pin-root "$LAB_DIR/bpfs"
+		[ -d "$LAB_DIR/bpfs/v2" ] || lab_switch "$LAB_BUILD/virgo-agent" load --pin-root "$LAB_DIR/bpfs"
 		lab_agent "$i" load
 		lab_agent "$i" attach eth0
 		lab_switch "$LAB_BUILD/virgo-agent" attach "port$i" --role pass --pin-root "$LAB_DIR/bpfs"

@@ -104,8 +104,8 @@ VG_ASSERT_OFFSET(struct vg_bucket, cell, 24);
 #define VG_ITEM_META 0x08     /* then: struct vg_item_meta */
 
 /*
- * An item: header, extensions, key zero-padded to 8 bytes, value zero-padded to 8 bytes. In the heap tier (VG_ITEM_HEAP)
- * the value's place is taken by the daemon's own reference, which knows the length too.
+ * An item: header, extensions, key zero-padded to 8 bytes, value zero-padded to 8 bytes. In the heap tier
+ * (VG_ITEM_HEAP) the value's place is taken by the daemon's own reference, which knows the length too.
  */
 struct vg_item {
 	__u16 value_length; /* of an inline value */

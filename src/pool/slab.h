@@ -81,8 +81,8 @@ bool vg_slab_claim(struct vg_slabs *slabs, __u64 *claimed, __u32 class, __u32 ce
 void vg_slabs_claimed(struct vg_slabs *slabs, const __u64 *claimed);
 
 /*
- * The size class of `bytes` (1 … VG_CELL_MAX), 0 … VG_SLAB_SIZES - 1, and its size. Above 256 a size is what a slab can be
- * divided into: 248, 240 … 128 cells, then 124 … 64, 62 … 32, 31 … 16, so that nothing is left at its end.
+ * The size class of `bytes` (1 … VG_CELL_MAX), 0 … VG_SLAB_SIZES - 1, and its size. Above 256 a size is what a slab can
+ * be divided into: 248, 240 … 128 cells, then 124 … 64, 62 … 32, 31 … 16, so that nothing is left at its end.
  */
 static inline __u32 vg_slab_size_class(__u32 bytes)
 {

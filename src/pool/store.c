@@ -334,7 +334,8 @@ int vg_store_set(struct vg_store *store, const struct vg_key *key, __u64 now_ms,
 
 	if (key->length > VG_KEY_MAX)
 		return -EMSGSIZE;
-	if (vg_item_bytes(vg_change_flags(&change), key->length, length) > VG_CELL_MAX && !vg_deadline_passed(expire_ms, now_ms)) {
+	if (vg_item_bytes(vg_change_flags(&change), key->length, length) > VG_CELL_MAX &&
+	    !vg_deadline_passed(expire_ms, now_ms)) {
 		/* A large copy is made before the bucket is taken. */
 		error = vg_item_new(store, worker, key, &change, NULL, now_ms, &cell);
 		if (error)

@@ -75,8 +75,8 @@ ssize_t vg_store_get(struct vg_store *store, const struct vg_key *key, __u64 now
 		     struct vg_block **ret_block, __u64 *ret_expire_ms);
 
 /*
- * The same, with all that is known of the key. With `versioned` the value is given a version if it has none yet; without
- * room for one it stays 0, which no compare-and-set matches.
+ * The same, with all that is known of the key. With `versioned` the value is given a version if it has none yet;
+ * without room for one it stays 0, which no compare-and-set matches.
  */
 struct vg_key_facts;
 ssize_t vg_store_read(struct vg_store *store, const struct vg_key *key, __u64 now_ms, bool versioned, void *buffer,
@@ -120,8 +120,8 @@ enum vg_change_action {
 /*
  * What shall be there: the new value is the parts one after the other; a part with data NULL is zeros, and a part may
  * point into the old value. DEADLINE changes expire_ms alone, VERSION the version alone. What is stored has the version
- * that the change names: 0, none, unless the writer drew one (vg_store_version_new) to tell its client. An append whose first part is the whole old value is done
- * in place where there is room.
+ * that the change names: none (0), unless the writer drew one (vg_store_version_new) to tell its client. An append
+ * whose first part is the whole old value is done in place where there is room.
  */
 struct vg_part {
 	const void *data;

@@ -80,7 +80,7 @@ lease_write() { # NANOSECONDS: until when a daemon would hold the arena
 	local zeros
 	zeros=$(printf '0 %.0s' {1..56})
 	# shellcheck disable=SC2046,SC2086 # numbers
-	bpftool map update pinned "$ROOT/v1/maps/vg_local" key 0 0 0 0 value $(little_endian64 "$1") $zeros
+	bpftool map update pinned "$ROOT/v2/maps/vg_local" key 0 0 0 0 value $(little_endian64 "$1") $zeros
 }
 monotonic_ns() { $PYTHON -c 'import time; print(time.clock_gettime_ns(time.CLOCK_MONOTONIC))'; }
 
@@ -108,10 +108,10 @@ agent load
 tap_is "load" "$CODE" 0
 tap_is "it is silent on standard error" "$ERR" ""
 agent load
-tap_is "a second load adopts" "$CODE $OUT" "0 adopted $ROOT/v1"
-tap_is "the arena is an arena" "$(bpftool -j map show pinned "$ROOT/v1/maps/vg_arena" | jq -r .type)" arena
+tap_is "a second load adopts" "$CODE $OUT" "0 adopted $ROOT/v2"
+tap_is "the arena is an arena" "$(bpftool -j map show pinned "$ROOT/v2/maps/vg_arena" | jq -r .type)" arena
 tap_is "bpftool dumps a pinned map with its fields" \
-	"$(bpftool -j map dump pinned "$ROOT/v1/maps/vg_config" | jq '.[0].formatted.value.nodes')" 0
+	"$(bpftool -j map dump pinned "$ROOT/v2/maps/vg_config" | jq '.[0].formatted.value.nodes')" 0
 tap_is "status counts every reason" "$(status '.counters | length')" "$(grep -c '^	X(' include/virgo/reasons.h)"
 tap_is "status names three programs" "$(status '.programs | length')" 3
 tap_ok "and the verifier walked them" [ "$(status '.programs[0].verified_instructions')" -gt 0 ]
@@ -181,12 +181,12 @@ rm "$BPFFS/foreign"
 
 # ---- who may do what
 agent load --daemon-user nobody
-tap_is "the maps are given to the daemon's user" "$CODE $(stat -c %U "$ROOT/v1/maps/vg_arena")" "0 nobody"
+tap_is "the maps are given to the daemon's user" "$CODE $(stat -c %U "$ROOT/v2/maps/vg_arena")" "0 nobody"
 chmod 700 "$BPFFS"
 agent load --daemon-user nobody
 tap_ok "a directory that keeps that user out is warned of" has "$ERR" "the daemon's user cannot pass $BPFFS (mode 700)"
 chmod 755 "$BPFFS"
-tap_is "the programs are not" "$(stat -c %U "$ROOT/v1/progs/vg_xdp_ingress")" root
+tap_is "the programs are not" "$(stat -c %U "$ROOT/v2/progs/vg_xdp_ingress")" root
 cat >"$WORK/open.py" <<'PY'
 import ctypes, mmap, platform, struct, sys
 BPF_OBJ_GET, NUMBER = 7, {"x86_64": 321, "aarch64": 280}[platform.machine()]
@@ -199,9 +199,9 @@ mmap.mmap(fd, 4096)[0:8] = struct.pack("Q", 7)
 PY
 chmod 755 "$WORK/open.py"
 tap_ok "that user opens and maps one without any right" \
-	setpriv --reuid nobody --regid nogroup --clear-groups $PYTHON "$WORK/open.py" "$ROOT/v1/maps/vg_local"
+	setpriv --reuid nobody --regid nogroup --clear-groups $PYTHON "$WORK/open.py" "$ROOT/v2/maps/vg_local"
 tap_is "and what it writes is there" \
-	"$(bpftool -j map dump pinned "$ROOT/v1/maps/vg_local" | jq '.[0].formatted.value.lease_until_ns')" 7
+	"$(bpftool -j map dump pinned "$ROOT/v2/maps/vg_local" | jq '.[0].formatted.value.lease_until_ns')" 7
 tap_is "an old lease has expired" "$(status .lease.state)" expired
 cp "$AGENT" "$WORK/agent"
 setpriv --reuid nobody --regid nogroup --clear-groups "$WORK/agent" load --pin-root "$ROOT" 2>"$WORK/err"
@@ -275,23 +275,23 @@ tap_is "no XDP program is left, here or in the other namespace" \
 	"$(xdp_id "$NODE" "$IF_NODE")$(xdp_id "$PEER" "$IF_PEER")" 00
 
 # ---- half-way failures and layouts
-mkdir -p "$ROOT/v1/maps/vg_node"
+mkdir -p "$ROOT/v2/maps/vg_node"
 agent load
 tap_is "a directory in a pin's place fails the load" "$CODE" 6
 tap_is "and all of it is taken back" "$(find "$ROOT" -mindepth 1 | sort | tr '\n' ' ')" \
-	"$ROOT/v1 $ROOT/v1/maps $ROOT/v1/maps/vg_node "
-rmdir "$ROOT/v1/maps/vg_node"
-bpftool map create "$ROOT/v1/maps/vg_config" type array key 4 value 56 entries 1 name vg_config flags 1024
+	"$ROOT/v2 $ROOT/v2/maps $ROOT/v2/maps/vg_node "
+rmdir "$ROOT/v2/maps/vg_node"
+bpftool map create "$ROOT/v2/maps/vg_config" type array key 4 value 56 entries 1 name vg_config flags 1024
 agent load
 tap_is "a pinned map of another size is refused" "$CODE" 7
-rm "$ROOT/v1/maps/vg_config"
-rmdir "$ROOT/v1/maps" "$ROOT/v1"
-mkdir -p "$ROOT/v1/progs"
-bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$ROOT/v1/progs/vg_xdp_ingress" type xdp 2>/dev/null
+rm "$ROOT/v2/maps/vg_config"
+rmdir "$ROOT/v2/maps" "$ROOT/v2"
+mkdir -p "$ROOT/v2/progs"
+bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$ROOT/v2/progs/vg_xdp_ingress" type xdp 2>/dev/null
 agent load
 tap_is "another program in the ingress program's place is refused" "$CODE" 6
-rm "$ROOT/v1/progs/vg_xdp_ingress"
-rmdir "$ROOT/v1/progs" "$ROOT/v1"
+rm "$ROOT/v2/progs/vg_xdp_ingress"
+rmdir "$ROOT/v2/progs" "$ROOT/v2"
 mkdir "$ROOT/v2"
 agent load
 tap_is "pins of another layout are refused" "$CODE" 7
@@ -319,10 +319,10 @@ agent attach "$IF_NODE"
 agent_in "$PEER" load --pin-root "$BPFFS/other"
 agent_in "$PEER" attach "$IF_PEER" --pin-root "$BPFFS/other"
 tap_is "a second node has a second arena" \
-	"$(bpftool -j map show pinned "$ROOT/v1/maps/vg_arena" | jq .id)$CODE" \
-	"$(bpftool -j map show pinned "$ROOT/v1/maps/vg_arena" | jq .id)0"
-tap_ok "which is not the first one's" [ "$(bpftool -j map show pinned "$ROOT/v1/maps/vg_arena" | jq .id)" != \
-	"$(bpftool -j map show pinned "$BPFFS/other/v1/maps/vg_arena" | jq .id)" ]
+	"$(bpftool -j map show pinned "$ROOT/v2/maps/vg_arena" | jq .id)$CODE" \
+	"$(bpftool -j map show pinned "$ROOT/v2/maps/vg_arena" | jq .id)0"
+tap_ok "which is not the first one's" [ "$(bpftool -j map show pinned "$ROOT/v2/maps/vg_arena" | jq .id)" != \
+	"$(bpftool -j map show pinned "$BPFFS/other/v2/maps/vg_arena" | jq .id)" ]
 ip -n "$NODE" link del "$IF_NODE"
 tap_is "an interface that went away is known to be gone" "$(status '[.attachments[] | select(.alive)] | length')" 0
 agent unload

@@ -55,7 +55,7 @@ status() { ip netns exec "$NODE" "$AGENT" status --json --pin-root "$ROOT" | jq 
 programs() { status '[.programs[].id] | map(tostring) | join(" ")'; }
 attached() { status '[.attachments[].program_id] | sort | map(tostring) | join(" ")'; }
 counted() { status ".counters[] | select(.reason == \"$1\") | .packets"; }
-map_id() { bpftool -j map show pinned "$ROOT/v1/maps/$1" | jq .id; }
+map_id() { bpftool -j map show pinned "$ROOT/v2/maps/$1" | jq .id; }
 
 tap_plan 28
 
@@ -66,7 +66,7 @@ tap_is "attach" "$CODE" 0
 # A veth delivers what XDP transmits only to a peer that runs XDP too.
 ip netns exec "$PEER" "$AGENT" attach "$IF_PEER" --role pass --pin-root "$ROOT" >/dev/null
 tap_is "attach the peer's pass program" $? 0
-tap_ok "a daemon's lease" "$FLOOD" lease "$ROOT/v1/maps" 600
+tap_ok "a daemon's lease" "$FLOOD" lease "$ROOT/v2/maps" 600
 read -r sent lost < <(ip netns exec "$PEER" "$FLOOD" flood 10.78.0.1 1 8)
 tap_ok "XDP answers pings" [ "$sent" -gt 1000 ]
 tap_is "all of them" "$lost" 0
@@ -102,7 +102,7 @@ tap_is "nothing of the upgrade is left" "$(find "$ROOT" -name '*next*' | grep -c
 
 # An upgrade that fails half-way: somebody has taken the program off the link behind the agent's back.
 before=$(programs)
-link=$(find "$ROOT/v1/links" -name 'native_*' | head -n 1)
+link=$(find "$ROOT/v2/links" -name 'native_*' | head -n 1)
 bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$BPFFS/foreign" type xdp 2>/dev/null
 "$FLOOD" update "$link" "$BPFFS/foreign"
 ip netns exec "$NODE" "$AGENT" upgrade --pin-root "$ROOT" >/dev/null 2>"$WORK/err"
@@ -111,13 +111,13 @@ tap_is "and the pinned programs stay" "$(programs)" "$before"
 tap_is "what was switched already is switched back" \
 	"$(status '.attachments[] | select(.mode == "tcx") | .program_id')" \
 	"$(status '.programs[] | select(.name == "vg_tc_egress") | .id')"
-"$FLOOD" update "$link" "$ROOT/v1/progs/vg_xdp_ingress"
+"$FLOOD" update "$link" "$ROOT/v2/progs/vg_xdp_ingress"
 
 # What an agent that was killed in the middle of an upgrade leaves: new programs in progs_next, one of them attached.
-mkdir "$ROOT/v1/progs_next"
-interrupted=$ROOT/v1/progs_next/vg_xdp_pass
+mkdir "$ROOT/v2/progs_next"
+interrupted=$ROOT/v2/progs_next/vg_xdp_pass
 bpftool prog load "$B/bpf/xdp_pass.bpf.o" "$interrupted" type xdp 2>/dev/null
-peer_link=$(find "$ROOT/v1/links" -name 'native_*' | grep -v "^$link$")
+peer_link=$(find "$ROOT/v2/links" -name 'native_*' | grep -v "^$link$")
 "$FLOOD" update "$peer_link" "$interrupted"
 agent upgrade
 tap_is "an upgrade after an interrupted one" "$CODE" 0

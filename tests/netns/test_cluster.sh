@@ -99,8 +99,8 @@ tap_is "FLUSHALL empties the pool" "$(cli 1 flushall; cli 0 dbsize)" $'OK\n0'
 
 tap_ok "node 0 stops in order" lab_stop 0
 tap_ok "bpftool shows the configuration by field name" \
-	grep -q '"port_mem"' <(bpftool map dump pinned "$LAB_DIR/bpf1/v1/maps/vg_config" 2>/dev/null ||
-		/usr/sbin/bpftool map dump pinned "$LAB_DIR/bpf1/v1/maps/vg_config")
+	grep -q '"port_mem"' <(bpftool map dump pinned "$LAB_DIR/bpf1/v2/maps/vg_config" 2>/dev/null ||
+		/usr/sbin/bpftool map dump pinned "$LAB_DIR/bpf1/v2/maps/vg_config")
 lab_agent 0 unload > "$LAB_DIR/unload.log"
 tap_is "unload leaves nothing pinned" "$(find "$LAB_DIR/bpf0" -mindepth 1 ! -name "*.debug")" ""
 tap_end
