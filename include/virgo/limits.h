@@ -36,6 +36,17 @@
  */
 #define VG_REPLAY_WINDOW 1024
 
+/* Jobs of the CPU pool. */
+#define VG_JOB_SPEC_MAX 131072	    /* all of a CLONE's body but its input: fits one message to the spawner */
+#define VG_JOB_STRINGS_MAX 4096	    /* arguments, and environment entries */
+#define VG_JOB_INPUT_MAX (4u << 20) /* input in a CLONE: the argument of a function */
+#define VG_JOB_RESULT_MAX (4u << 20) /* of a function */
+#define VG_JOB_OWNER_MAX 64	    /* bytes that name an owner */
+#define VG_JOB_DATA_MAX 65536	    /* bytes of JOB_INPUT and JOB_OUTPUT */
+#define VG_JOB_WINDOW_DEFAULT (256u << 10) /* output sent ahead of the client's JOB_WINDOW */
+#define VG_JOB_WINDOW_MAX (1u << 20)	   /* and at most: it is kept until it was taken */
+#define VG_JOB_INPUT_WINDOW (256u << 10)   /* input the client may send ahead of the node's JOB_WINDOW */
+
 /* The index. */
 #define VG_BUCKET_SLOTS 8
 #define VG_CHAIN_XDP_MAX 3	    /* lines XDP follows in one bucket before it passes the request up */

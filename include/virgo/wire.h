@@ -36,7 +36,19 @@
 	X(TOPOLOGY, 11, "topology")   /* → body: nodes and epoch as JSON (TCP only) */    \
 	X(CAS, 12, "cas")   /* key, body: deadline (8 bytes), value; argument: version → ident: new one */ \
 	X(MGET, 13, "mget") /* body: struct vg_mget_key, key, … → body: struct vg_mget_value, value, … */ \
-	X(MEMCACHE, 14, "memcache") /* body: one memcached request → body: its reply (between nodes) */
+	X(MEMCACHE, 14, "memcache") /* body: one memcached request → body: its reply (between nodes) */     \
+	/* The CPU pool (job.h); key: the owner; ident: the job, but in CLONE the body's digest. */           \
+	X(CLONE, 15, "clone")	    /* body: the job → ident: its number; JOB_OUTPUT …, JOB_END follow */     \
+	X(JOB_INPUT, 16, "job-input")	/* argument: offset; body: for its stdin, empty: the end; unanswered */ \
+	X(JOB_OUTPUT, 17, "job-output") /* from the node; argument: offset; partition: VG_JOB_STDOUT, … */    \
+	X(JOB_WINDOW, 18, "job-window") /* both ways; argument: offset up to which was taken; unanswered */   \
+	X(JOB_END, 19, "job-end")	/* from the node; body: struct vg_job_end */                          \
+	X(JOB_SIGNAL, 20, "job-signal") /* argument: the signal */                                            \
+	X(JOB_CANCEL, 21, "job-cancel") /* queued or running: it ends soon */                                 \
+	X(JOB_ATTACH, 22, "job-attach") /* argument: offset of output to go on from → argument: input taken */ \
+	X(JOB_LIST, 23, "job-list")	/* → body: struct vg_job_record and name, … */                        \
+	X(JOB_STATUS, 24, "job-status") /* → the same for one job */                                          \
+	X(JOB_RESIZE, 25, "job-resize") /* argument: rows << 16 | columns of its terminal; unanswered */
 
 enum vg_opcode {
 #define X(name, number, text) VG_OP_##name = number,
