@@ -121,7 +121,7 @@ VG_ASSERT_OFFSET(struct vg_item, access_clock, 6);
 struct vg_item_meta {
 	__u64 version; /* of this value, 0: nobody has asked for one yet */
 	__u32 client_flags;
-	__u32 reserved;
+	__u32 marks; /* the memory service's own: is the value stale, who fetches it anew */
 };
 VG_ASSERT_SIZE(struct vg_item_meta, 16);
 

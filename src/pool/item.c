@@ -115,7 +115,7 @@ static void extensions_set(struct vg_item *item, const struct vg_change *change)
 
 	deadline_set(item, change->expire_ms);
 	if (meta)
-		*meta = (struct vg_item_meta){ change->version, change->client_flags, 0 };
+		*meta = (struct vg_item_meta){ change->version, change->client_flags, change->marks };
 }
 
 /* XDP compares and copies whole words: what is behind the last byte is zero. */
@@ -216,6 +216,7 @@ int vg_item_remake(struct vg_store *store, struct vg_store_worker *worker, const
 				       .expire_ms = deadline ? change->expire_ms : entry.expire_ms,
 				       .version = deadline ? entry.version : change->version,
 				       .client_flags = entry.client_flags,
+				       .marks = entry.marks,
 				       .part = { { entry.value, entry.length } },
 				       .parts = 1 };
 	__u8 flags = (__u8)((old->flags & (VG_ITEM_HEAP | VG_ITEM_HEAP_KEY)) | vg_change_flags(&all));

@@ -111,7 +111,8 @@ static inline struct vg_entry vg_item_entry(const struct vg_item *item)
 				  vg_item_value_length(item),
 				  vg_item_deadline(item),
 				  meta ? meta->version : 0,
-				  meta ? meta->client_flags : 0 };
+				  meta ? meta->client_flags : 0,
+				  meta ? meta->marks : 0 };
 }
 
 /* Header, extensions, key and value in one cell; more than VG_CELL_MAX: in the heap tier. */
@@ -124,7 +125,7 @@ static inline __u64 vg_item_bytes(__u32 flags, __u32 key_length, __u64 value_len
 static inline __u8 vg_change_flags(const struct vg_change *change)
 {
 	return (__u8)((change->expire_ms ? VG_ITEM_DEADLINE : 0) |
-		      (change->version || change->client_flags ? VG_ITEM_META : 0));
+		      (change->version || change->client_flags || change->marks ? VG_ITEM_META : 0));
 }
 
 /* A block with one reference; its key_length and capacity are set. NULL: no room. */

@@ -97,6 +97,7 @@ static void facts_of(const struct vg_reading *reading, const struct vg_key *key,
 		.memory_bytes = vg_slab_size(header->slab_class) + sizeof(struct vg_bucket) / VG_INDEX_LOAD,
 		.version = reading->meta.version,
 		.client_flags = reading->meta.client_flags,
+		.marks = reading->meta.marks,
 		.idle_seconds = (__u16)(vg_access_clock(now_ms) - header->access_clock) * 16u,
 		.in_heap = header->flags & VG_ITEM_HEAP,
 	};

@@ -91,6 +91,7 @@ struct vg_key_facts {
 	__u64 memory_bytes;	/* cell, heap block and its share of the index */
 	__u64 version;		/* 0: nobody has asked for one yet */
 	__u32 client_flags;
+	__u32 marks;
 	__u32 idle_seconds;	/* since the last use, coarse (16 s) */
 	bool in_heap;
 };
@@ -107,6 +108,7 @@ struct vg_entry {
 	__u64 expire_ms;
 	__u64 version; /* 0: none, and no compare-and-set may match it */
 	__u32 client_flags;
+	__u32 marks;   /* bits of the memory service, kept with the value until it is stored anew */
 };
 
 enum vg_change_action {
@@ -121,7 +123,7 @@ enum vg_change_action {
  * What shall be there: the new value is the parts one after the other; a part with data NULL is zeros, and a part may
  * point into the old value. DEADLINE changes expire_ms alone, VERSION the version alone. What is stored has the version
  * that the change names: none (0), unless the writer drew one (vg_store_version_new) to tell its client. An append
- * whose first part is the whole old value is done in place where there is room.
+ * whose first part is the whole old value is done in place where there is room; so is storing the old value itself.
  */
 struct vg_part {
 	const void *data;
@@ -131,7 +133,7 @@ struct vg_change {
 	enum vg_change_action action;
 	__u64 expire_ms;
 	__u64 version;
-	__u32 client_flags;
+	__u32 client_flags, marks;
 	struct vg_part part[4];
 	int parts;
 };
