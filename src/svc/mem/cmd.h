@@ -136,6 +136,14 @@ int vg_cmd_latency_reset(struct vg_call *call);
 int vg_cmd_latency_doctor(struct vg_call *call);
 int vg_cmd_latency_help(struct vg_call *call);
 
+/* cmd_multi.c */
+int vg_cmd_multi(struct vg_call *call);
+int vg_cmd_exec(struct vg_call *call);
+int vg_cmd_discard(struct vg_call *call);
+int vg_cmd_watch(struct vg_call *call);
+int vg_cmd_unwatch(struct vg_call *call);
+int vg_cmd_virgo_exec(struct vg_call *call);
+
 /* cmd_handle.c */
 int vg_cmd_virgo_alloc(struct vg_call *call);
 int vg_cmd_virgo_get(struct vg_call *call);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/more.h"
 
 #define REDIS_VERSION "7.0.15" /* the version whose answers these are */
 
@@ -198,6 +199,7 @@ int vg_cmd_reset(struct vg_call *call)
 {
 	struct vg_session *session = vg_client_session(call->client);
 
+	vg_client_more_reset(call->client);
 	call->client->flags = 0;
 	call->version = 2;
 	session->name[0] = '\0';

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "svc/mem/resp.h"
+#include "svc/mem/shared.h"
 #include "svc/mem/window.h"
 
 static void worker_free(struct vg_env *env)
@@ -22,6 +23,7 @@ static void mem_deinit(struct vg_env *env)
 	if (!env->services[VG_SERVICE_MEM])
 		return;
 	vg_mem_resp_deinit(env);
+	vg_mem_shared_leave(env);
 	worker_free(env);
 }
 
@@ -35,9 +37,12 @@ static int mem_init(struct vg_env *env)
 	memset(worker, 0, sizeof(*worker));
 	env->services[VG_SERVICE_MEM] = worker;
 	error = vg_window_new(&worker->window, VG_WINDOW_CLIENTS, vg_env_random(env));
+	error = error ?: vg_mem_shared_join(env);
 	error = error ?: vg_mem_resp_init(env);
-	if (error)
+	if (error) {
+		vg_mem_shared_leave(env);
 		worker_free(env);
+	}
 	return error;
 }
 

@@ -11,11 +11,13 @@
 #include "svc/svc.h"
 
 struct vg_window;
+struct vg_mem_shared;
 
 /* The service's state on one worker: env->services[VG_SERVICE_MEM]. */
 struct vg_mem_worker {
 	struct vg_window *window;
 	void *resp;			/* the RESP face's own */
+	struct vg_mem_shared *shared;	/* with the node's other workers, see shared.h */
 	__u64 stamp_due_ns;		/* when memory_free is counted again */
 	__be16 memory_free_permille;
 };

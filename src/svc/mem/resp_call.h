@@ -22,9 +22,11 @@ typedef int (*vg_command_fn)(struct vg_call *call);
 	X(READONLY, "readonly")     \
 	X(DENYOOM, "denyoom")       \
 	X(ADMIN, "admin")           \
+	X(PUBSUB, "pubsub")         \
 	X(NOSCRIPT, "noscript")     \
 	X(LOADING, "loading")       \
 	X(STALE, "stale")           \
+	X(SKIP_SLOWLOG, "skip_slowlog") \
 	X(FAST, "fast")             \
 	X(NO_AUTH, "no_auth")       \
 	X(ALLOW_BUSY, "allow_busy")
@@ -51,11 +53,13 @@ enum vg_command_flag {
 	X(READ, "read")               \
 	X(WRITE, "write")             \
 	X(STRING, "string")           \
+	X(PUBSUB, "pubsub")           \
 	X(ADMIN, "admin")             \
 	X(FAST, "fast")               \
 	X(SLOW, "slow")               \
 	X(DANGEROUS, "dangerous")     \
-	X(CONNECTION, "connection")
+	X(CONNECTION, "connection")   \
+	X(TRANSACTION, "transaction")
 
 enum vg_command_category_bit {
 #define X(name, text) VG_ACL_BIT_##name,
@@ -147,6 +151,14 @@ struct vg_call {
 int vg_call_run(struct vg_call *call);
 /* The same when the command is known already (NULL: unknown) and a batch has been looked up. */
 int vg_call_execute(struct vg_call *call);
+/* A command of a transaction: checked when it was queued, and its keys are here. 0 or -EINPROGRESS. */
+int vg_call_run_queued(struct vg_call *call);
+/* Look up and check, without running; false: the error was answered. */
+bool vg_call_lookup(struct vg_call *call);
+
+/* gate.c: a connection whose flags are VG_CLIENT_GATED. True: the command was answered and does not run. */
+bool vg_gate_stops(struct vg_call *call);
+void vg_gate_refused(struct vg_call *call); /* the command was refused before it came to that */
 
 static inline struct vg_key vg_call_key(struct vg_call *call, int position)
 {
@@ -230,7 +242,12 @@ enum vg_client_flag {
 	VG_CLIENT_REPLY_ANY = 4 | 8 | 16,
 	VG_CLIENT_RESP3 = 32,
 	VG_CLIENT_BARRIER = 64,		/* nothing starts before what is pending has ended */
+	VG_CLIENT_MULTI = 128,		/* commands wait for EXEC */
+	VG_CLIENT_WATCHES = 256,
+	VG_CLIENT_GATED = VG_CLIENT_MULTI, /* commands are looked at before they run: gate.c */
 };
+
+struct vg_client_more;
 
 /* The state of a RESP session: it is session->state. */
 struct vg_client {
@@ -238,6 +255,7 @@ struct vg_client {
 	struct vg_pending *first, *last; /* answers that wait for one before them, in order: the window */
 	__u32 waiting;
 	__u32 flags;
+	struct vg_client_more *more; /* see more.h; or NULL */
 };
 _Static_assert(sizeof(struct vg_client) <= sizeof(((struct vg_session *)0)->state), "RESP state outgrew its session");
 

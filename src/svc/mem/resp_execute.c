@@ -7,18 +7,14 @@
 #include "svc/mem/resp_watch.h"
 
 static bool check(struct vg_call *call);
+static void needs_connection(struct vg_call *call);
 
-/* Run it where its keys are, timed if it may be slow. */
-static int run(struct vg_call *call)
+/* Timed if it may be slow. */
+static int run_here(struct vg_call *call)
 {
 	__u64 started_ns;
 	int result;
 
-	if (!call->alone && call->command->route != VG_ROUTE_HERE) {
-		result = vg_route_call(call);
-		if (result)
-			return result;
-	}
 	if (!vg_watch_wants_time(call)) {
 		result = call->command->run(call);
 		vg_watch_note(call, 0);
@@ -30,17 +26,54 @@ static int run(struct vg_call *call)
 	return result;
 }
 
+/* Run it where its keys are. */
+static int run(struct vg_call *call)
+{
+	if (!call->alone && call->command->route != VG_ROUTE_HERE) {
+		int result = vg_route_call(call);
+
+		if (result)
+			return result;
+	}
+	return run_here(call);
+}
+
 int vg_call_execute(struct vg_call *call)
 {
 	struct vg_out *out = call->out;
+	bool gated = call->client && call->client->flags & VG_CLIENT_GATED;
 	int result;
 
-	if (!check(call))
+	if (!check(call)) {
+		if (gated)
+			vg_gate_refused(call);
+		return 0;
+	}
+	if (gated && vg_gate_stops(call))
 		return 0;
 	result = run(call);
 	if (result == -EINPROGRESS)
 		return vg_pending_leave(call, out);
 	return result == VG_ROUTE_ANSWERED ? 0 : result;
+}
+
+int vg_call_run_queued(struct vg_call *call)
+{
+	struct vg_out *out = call->out;
+	int result;
+
+	if (call->command->flags & VG_CMD_SESSION && !call->client) {
+		needs_connection(call);
+		return 0;
+	}
+	result = run_here(call);
+	return result == -EINPROGRESS ? vg_pending_leave(call, out) : result;
+}
+
+bool vg_call_lookup(struct vg_call *call)
+{
+	call->command = vg_command_find(call->arg[0].data, call->arg[0].length);
+	return check(call);
 }
 
 int vg_call_run(struct vg_call *call)
@@ -130,6 +163,11 @@ static bool is_authenticated(const struct vg_call *call)
 	return !call->client || vg_client_session(call->client)->authenticated;
 }
 
+static void needs_connection(struct vg_call *call)
+{
+	vg_resp_error(call->out, "ERR '%s' needs a connection of its own", call->command->name);
+}
+
 /* The order of the checks is Redis's: a client sees the same first error. */
 static bool check(struct vg_call *call)
 {
@@ -150,7 +188,7 @@ static bool check(struct vg_call *call)
 		return false;
 	}
 	if (call->command->flags & VG_CMD_SESSION && !call->client) {
-		vg_resp_error(call->out, "ERR '%s' needs a connection of its own", call->command->name);
+		needs_connection(call);
 		return false;
 	}
 	return true;

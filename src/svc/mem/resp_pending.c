@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "svc/mem/resp_call.h"
+#include "svc/mem/more.h"
 
 struct vg_pending *vg_pending_new(struct vg_call *call)
 {
@@ -158,6 +158,7 @@ void vg_mem_resp_closed(struct vg_session *session)
 			pending_free(pending);
 		pending = next;
 	}
+	vg_client_more_free(client);
 	vg_resp_parser_reset(&client->parser, session->env->mem);
 	*client = (struct vg_client){ 0 };
 }

@@ -21,6 +21,8 @@
 #define KEYSPACE VG_ACL_KEYSPACE
 #define CONN VG_ACL_CONNECTION
 #define DANGER VG_ACL_DANGEROUS
+#define TRANSACTION VG_ACL_TRANSACTION
+#define MULTI (OWN | F | VG_CMD_ALLOW_BUSY)
 
 #define NO_KEY 0, 0, 0, VG_ROUTE_HERE
 #define ONE_KEY 1, 1, 1, VG_ROUTE_KEYS
@@ -163,7 +165,11 @@ const struct vg_command vg_commands[] = {
 	  "Takes so many from a number." },
 	{ "del", vg_cmd_del, NULL, -2, W, KEYSPACE, 1, -1, 1, VG_ROUTE_SUM, "generic", "1.0.0", "RM delete",
 	  SPLIT " response_policy:agg_sum", "Removes keys." },
+	{ "discard", vg_cmd_discard, NULL, 1, MULTI, TRANSACTION, NO_KEY, "transactions", "2.0.0", "", "",
+	  "Forgets the commands that waited." },
 	{ "echo", vg_cmd_echo, NULL, 2, ANYTIME | F, CONN, NO_KEY, "connection", "1.0.0", "", "", "Says it back." },
+	{ "exec", vg_cmd_exec, NULL, 1, OWN | VG_CMD_SKIP_SLOWLOG, TRANSACTION, NO_KEY, "transactions", "1.2.0", "", "",
+	  "Runs the commands that waited, as one." },
 	{ "exists", vg_cmd_exists, NULL, -2, R | F, KEYSPACE, 1, -1, 1, VG_ROUTE_SUM, "generic", "1.0.0", "RO",
 	  SPLIT " response_policy:agg_sum", "How many of the keys exist." },
 	{ "expire", vg_cmd_expire, NULL, -3, W | F, KEYSPACE, ONE_KEY, "generic", "1.0.0", "RW update", "",
@@ -205,6 +211,8 @@ const struct vg_command vg_commands[] = {
 	  SPLIT " response_policy:all_succeeded", "Writes several values; atomic on each node." },
 	{ "msetnx", vg_cmd_msetnx, NULL, -3, WM, STRING, 1, -1, 2, VG_ROUTE_KEYS, "string", "1.0.1", "OW insert",
 	  SPLIT " response_policy:agg_min", "Writes several values if none of the keys exists." },
+	{ "multi", vg_cmd_multi, NULL, 1, MULTI, TRANSACTION, NO_KEY, "transactions", "1.2.0", "", "",
+	  "The commands that follow wait for EXEC." },
 	{ "object", NULL, object_subs, -2, 0, 0, NO_KEY, "generic", "2.2.3", "", "", "About values." },
 	{ "persist", vg_cmd_persist, NULL, 2, W | F, KEYSPACE, ONE_KEY, "generic", "2.2.0", "RW update", "",
 	  "Takes the end from a key." },
@@ -255,13 +263,19 @@ const struct vg_command vg_commands[] = {
 	  "What kind of value it is." },
 	{ "unlink", vg_cmd_del, NULL, -2, W | F, KEYSPACE, 1, -1, 1, VG_ROUTE_SUM, "generic", "4.0.0", "RM delete",
 	  SPLIT " response_policy:agg_sum", "Removes keys." },
+	{ "unwatch", vg_cmd_unwatch, NULL, 1, MULTI, TRANSACTION, NO_KEY, "transactions", "2.2.0", "", "",
+	  "Watches no key any more." },
 	{ "virgo.alloc", vg_cmd_virgo_alloc, NULL, 2, WM, 0, NO_KEY, "virgo", "0.1.0", "", "",
 	  "Memory of so many bytes; answers its handle." },
+	{ "virgo.exec", vg_cmd_virgo_exec, NULL, -3, W, 0, NO_KEY, "virgo", "0.2.0", "", "",
+	  "Runs commands as one: the number of words of each, then the words." },
 	{ "virgo.free", vg_cmd_virgo_free, NULL, 2, W, 0, NO_KEY, "virgo", "0.1.0", "", "", "Gives memory back." },
 	{ "virgo.get", vg_cmd_virgo_get, NULL, 4, R, 0, NO_KEY, "virgo", "0.1.0", "", "",
 	  "Reads bytes of memory: handle, offset, length." },
 	{ "virgo.set", vg_cmd_virgo_set, NULL, 4, W, 0, NO_KEY, "virgo", "0.1.0", "", "",
 	  "Writes bytes of memory: handle, offset, data." },
+	{ "watch", vg_cmd_watch, NULL, -2, MULTI, TRANSACTION, 1, -1, 1, VG_ROUTE_HERE, "transactions", "2.2.0", "RO",
+	  "", "EXEC does nothing if one of the keys has changed until then." },
 };
 const int vg_commands_count = sizeof(vg_commands) / sizeof(vg_commands[0]);
 

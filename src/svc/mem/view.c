@@ -55,14 +55,21 @@ int vg_view_new(struct vg_view **ret_view, const struct vg_mem *mem, __u32 keys,
 	return 0;
 }
 
+static void drop_values(struct vg_view *view)
+{
+	for (int i = 0; i < view->count; i++) {
+		if (view->entry[i].value)
+			view->mem->free(view->mem->context, view->entry[i].value);
+		view->entry[i].value = NULL;
+	}
+}
+
 void vg_view_free(struct vg_view *view)
 {
 	if (!view)
 		return;
 	vg_view_settle(view);
-	for (int i = 0; i < view->count; i++)
-		if (view->entry[i].value)
-			view->mem->free(view->mem->context, view->entry[i].value);
+	drop_values(view);
 	view->mem->free(view->mem->context, view);
 }
 
@@ -88,7 +95,8 @@ int vg_view_add(struct vg_view *view, const struct vg_key *key)
 	__u16 *slot = slot_of(view, key);
 
 	if (!*slot) {
-		assert((__u32)view->count < view->room);
+		if ((__u32)view->count == view->room)
+			return -1;
 		view->key[view->count] = *key;
 		*slot = (__u16)++view->count;
 	}
@@ -112,6 +120,7 @@ static struct entry *entry_of(struct vg_view *view, const struct vg_key *key)
 
 void vg_view_begin(struct vg_view *view, const struct vg_entry *old)
 {
+	drop_values(view);
 	for (int i = 0; i < view->count; i++)
 		view->entry[i] = (struct entry){ .now = old[i], .existed = old[i].exists };
 }
@@ -125,6 +134,9 @@ void vg_view_finish(const struct vg_view *view, struct vg_change *changes)
 		if (entry->now.exists && entry->stored) {
 			change->action = VG_CHANGE_STORE;
 			change->expire_ms = entry->now.expire_ms;
+			change->version = entry->now.version;
+			change->client_flags = entry->now.client_flags;
+			change->marks = entry->now.marks;
 			change->part[0] = (struct vg_part){ entry->now.value, entry->now.length };
 			change->parts = 1;
 		} else if (entry->now.exists && entry->dated) {
@@ -230,7 +242,11 @@ static int apply(struct vg_view *view, struct entry *entry, const struct vg_chan
 		entry->value = value;
 		entry->stored = true;
 		entry->now = (struct vg_entry){ .exists = true, .value = value->bytes, .length = length,
-						.expire_ms = change->expire_ms };
+						.expire_ms = change->expire_ms, .version = change->version,
+						.client_flags = change->client_flags, .marks = change->marks };
+	} else if (change->action == VG_CHANGE_VERSION && entry->now.exists) {
+		entry->now.version = change->version;
+		entry->stored = true; /* the same value, stored anew with it */
 	} else if (change->action == VG_CHANGE_DEADLINE && entry->now.exists) {
 		entry->now.expire_ms = change->expire_ms;
 		entry->dated = true;

@@ -17,7 +17,7 @@ struct vg_view;
 /* An empty view with room for so many different keys (at most VG_TRANSACTION_KEYS_MAX). 0 or -ENOMEM. */
 int vg_view_new(struct vg_view **ret_view, const struct vg_mem *mem, __u32 keys, __u64 now_ms);
 void vg_view_free(struct vg_view *view); /* accepts NULL */
-/* Name a key (its bytes must outlive the view); again and again the same one does no harm. Its position. */
+/* Name a key (its bytes must outlive the view); again and again the same one does no harm. -1: too many. */
 int vg_view_add(struct vg_view *view, const struct vg_key *key);
 /* The keys named, for vg_store_transact. */
 const struct vg_key *vg_view_keys(const struct vg_view *view, int *ret_count);

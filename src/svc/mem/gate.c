@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What a connection in a special state does with a command before it runs: keeps it for EXEC, or refuses it. */
+#include <errno.h>
+
+#include "svc/mem/cmd.h"
+#include "svc/mem/more.h"
+
+/* These run at once inside MULTI too. */
+static bool ends_or_guards(const struct vg_command *command)
+{
+	return command->run == vg_cmd_exec || command->run == vg_cmd_discard || command->run == vg_cmd_multi ||
+	       command->run == vg_cmd_watch || command->run == vg_cmd_quit || command->run == vg_cmd_reset;
+}
+
+/* All keys of a transaction must be one node's. False: an error was answered. */
+static bool note_owner(struct vg_call *call, struct vg_multi *multi)
+{
+	const struct vg_command *command = call->command;
+	int last = vg_command_last_key(command, call->args);
+
+	for (int i = command->first; command->first && i <= last; i += command->step) {
+		const struct vg_resp_arg *key = &call->arg[i];
+		__u16 owner = vg_cluster_owner(call->env->cluster, vg_partition_of(key->data, key->length));
+
+		if (owner == VG_NODE_NONE) {
+			vg_resp_error(call->out, "CLUSTERDOWN Hash slot not served");
+			return false;
+		}
+		if (multi->owner == VG_NODE_NONE)
+			multi->owner = owner;
+		if (multi->owner != owner) {
+			vg_resp_error(call->out, "CROSSSLOT Keys in request don't hash to the same slot");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void queue(struct vg_call *call)
+{
+	struct vg_multi *multi = &call->client->more->multi;
+	int error;
+
+	if (multi->failed) { /* EXEC will refuse them all: none is kept */
+		vg_resp_simple(call->out, "QUEUED");
+		return;
+	}
+	if (!note_owner(call, multi)) {
+		multi->failed = true;
+		return;
+	}
+	error = vg_multi_add(multi, call->env->mem, call->command, call->arg, call->args);
+	if (error) {
+		multi->failed = true;
+		vg_call_failure(call, error);
+		return;
+	}
+	vg_resp_simple(call->out, "QUEUED");
+}
+
+bool vg_gate_stops(struct vg_call *call)
+{
+	if (call->client->flags & VG_CLIENT_MULTI && !ends_or_guards(call->command)) {
+		queue(call);
+		return true;
+	}
+	return false;
+}
+
+void vg_gate_refused(struct vg_call *call)
+{
+	if (call->client->flags & VG_CLIENT_MULTI)
+		call->client->more->multi.failed = true;
+}
