@@ -4,6 +4,7 @@
  * generation comes back only after 2^24 lives of a slot that waited its turn each time.
  */
 #include "pool/index.h"
+#include "pool/observe.h"
 
 #define GENERATION_MASK ((1u << VG_HANDLE_GENERATION_BITS) - 1)
 
@@ -111,28 +112,42 @@ static void free_memory(struct vg_store *store, __u32 cell, __u32 length, struct
 
 /* ---- life ---- */
 
-int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
+/* Cleared memory for an allocation: a cell, or a block where it is too large or the arena is full. */
+static int new_memory(struct vg_store *store, __u64 length, bool in_heap, __u32 *ret_cell, struct vg_block **ret_block)
 {
-	struct vg_store_worker *worker = vg_worker_self(store);
+	__u32 cell = 0;
 	struct vg_block *block = NULL;
-	struct vg_handle_slot *slot;
-	__u32 cell = 0, index, sequence, generation;
 
 	if (!length)
 		return -EINVAL;
 	if (length > ~(__u32)0)
 		return -EMSGSIZE;
-	if (length <= VG_CELL_MAX)
-		cell = vg_cell_get(store, worker, cell_class((__u32)length));
-	if (!cell) /* too large, or the arena is full */
-		block = vg_block_new(store, 0, length);
+	if (length <= VG_CELL_MAX && !in_heap)
+		cell = vg_cell_get(store, vg_worker_self(store), cell_class((__u32)length));
+	if (!cell)
+		block = vg_block_new(store, 0, length < VG_CELL_MAX && in_heap ? VG_CELL_MAX : length);
 	if (!cell && !block)
 		return -ENOMEM;
+	memset(cell ? store->arena + cell : vg_block_value(block), 0, VG_ALIGN_UP(length, 8u));
+	*ret_cell = cell;
+	*ret_block = block;
+	return 0;
+}
+
+int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
+{
+	struct vg_store_worker *worker = vg_worker_self(store);
+	struct vg_block *block;
+	struct vg_handle_slot *slot;
+	__u32 cell, index, sequence, generation;
+	int error = new_memory(store, length, false, &cell, &block);
+
+	if (error)
+		return error;
 	if (slot_get(store, &index)) {
 		free_memory(store, cell, (__u32)length, block);
 		return -ENOMEM;
 	}
-	memset(cell ? store->arena + cell : vg_block_value(block), 0, VG_ALIGN_UP(length, 8u));
 
 	/*
 	 * The length last: while it is 0 the slot is free, whatever else it says, also for a successor after a crash.
@@ -145,9 +160,10 @@ int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
 	slot->place = (__u64)(uintptr_t)block;
 	__atomic_store_n(&slot->flags, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->length, (__u32)length, __ATOMIC_RELEASE);
+	*ret_handle = vg_handle_make(store->node, generation, index);
+	vg_observe_handle(store, VG_OBSERVED_ALLOC, *ret_handle, 0, NULL, length);
 	vg_sequence_give(&slot->sequence, sequence + 2);
 	vg_worker_count(worker->handles, 1);
-	*ret_handle = vg_handle_make(store->node, generation, index);
 	return 0;
 }
 
@@ -166,6 +182,7 @@ int vg_store_release(struct vg_store *store, __u64 handle)
 	block = slot_block(slot);
 	__atomic_store_n(&slot->length, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&slot->cell, 0, __ATOMIC_RELEASE);
+	vg_observe_handle(store, VG_OBSERVED_RELEASE, handle, 0, NULL, 0);
 	vg_sequence_give(&slot->sequence, sequence + 2);
 	/* The sequence has moved: a reader that still copies from the cell will find so. */
 	free_memory(store, cell, length, block);
@@ -191,6 +208,8 @@ static int copy_pinned(struct vg_store *store, __u64 handle, __u64 offset, void 
 	} else if (!slot->cell) {
 		block = slot_block(slot);
 		vg_block_ref(block);
+		if (from) /* of writes at the same time to the same bytes, the one told last need not be what stays */
+			vg_observe_handle(store, VG_OBSERVED_WRITE, handle, offset, from, length);
 	} else {
 		error = -EAGAIN; /* it began its life after the caller looked: in a cell */
 	}
@@ -246,6 +265,8 @@ int vg_store_handle_write(struct vg_store *store, __u64 handle, __u64 offset, co
 		error = -ERANGE;
 	else if (length)
 		memcpy(store->arena + slot->cell + offset, data, length);
+	if (!error)
+		vg_observe_handle(store, VG_OBSERVED_WRITE, handle, offset, data, length);
 	vg_sequence_give(&slot->sequence, sequence + (error ? 0 : 2));
 	return error;
 }
@@ -297,10 +318,65 @@ int vg_store_handle_set_flags(struct vg_store *store, __u64 handle, __u32 flags)
 		vg_cell_put(store, vg_worker_self(store), cell_class(slot->length), cell);
 		block = NULL; /* the slot's now */
 	}
+	vg_observe(store, &(struct vg_observed){ .kind = VG_OBSERVED_FLAGS, .handle = handle, .flags = flags });
 	vg_sequence_give(&slot->sequence, sequence + 2);
 	if (block)
 		vg_block_put(block);
 	return 0;
+}
+
+/* ---- restoring ---- */
+
+int vg_store_handle_restore(struct vg_store *store, __u64 handle, __u64 length, __u32 flags)
+{
+	struct vg_handle_slot *slot = slot_of(store, handle);
+	struct vg_block *block;
+	__u32 cell;
+	int error;
+
+	if (!slot || !vg_handle_generation(handle))
+		return -ESTALE;
+	error = new_memory(store, length, flags != 0, &cell, &block);
+	if (error)
+		return error;
+	if (slot->length)
+		vg_store_handle_forget(store, vg_handle_make(store->node, slot->generation,
+							     vg_handle_slot_index(handle)));
+	slot->generation = vg_handle_generation(handle);
+	slot->cell = cell;
+	slot->place = (__u64)(uintptr_t)block;
+	slot->flags = flags;
+	slot->length = (__u32)length;
+	vg_worker_count(vg_worker_self(store)->handles, 1);
+	return 0;
+}
+
+/* The generation stays: the slot's next handle is another one. */
+void vg_store_handle_forget(struct vg_store *store, __u64 handle)
+{
+	struct vg_handle_slot *slot = slot_of(store, handle);
+
+	if (!slot || !slot_is(slot, handle))
+		return;
+	free_memory(store, slot->cell, slot->length, slot_block(slot));
+	slot->length = slot->cell = 0;
+	slot->flags = 0;
+	slot->place = 0;
+	vg_worker_count(vg_worker_self(store)->handles, -1);
+}
+
+void vg_store_handles_restored(struct vg_store *store)
+{
+	__u32 fresh = 0;
+
+	for (__u32 i = 0; i < store->header->handles_max; i++)
+		if (store->slots[i].generation)
+			fresh = i + 1;
+	store->handles.fresh = fresh;
+	store->handles.first = store->handles.last = 0;
+	for (__u32 i = 0; i < fresh; i++)
+		if (!store->slots[i].length)
+			slot_put(store, i);
 }
 
 /* ---- adopting ---- */

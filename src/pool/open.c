@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "pool/index.h"
+#include "pool/observe.h"
 
 #define ARENA_BYTES_MIN (1u << 20)
 #define PAGE_BYTES 4096u
@@ -83,7 +84,7 @@ static int prefault(void *arena, size_t bytes)
 	return 0;
 }
 
-static void *map_memory(size_t bytes)
+void *vg_store_map(size_t bytes)
 {
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -122,7 +123,7 @@ int vg_store_new(struct vg_store **ret_store, const struct vg_store_config *conf
 	if (error || !config->workers || config->workers > VG_STORE_WORKERS_MAX ||
 	    (__u64)(uintptr_t)config->arena % PAGE_BYTES)
 		return -EINVAL;
-	store = map_memory(sizeof(*store)); /* cleared: a store that is nothing yet */
+	store = vg_store_map(sizeof(*store)); /* cleared: a store that is nothing yet */
 	if (!store)
 		return -ENOMEM;
 	store->header = config->arena;
@@ -130,13 +131,13 @@ int vg_store_new(struct vg_store **ret_store, const struct vg_store_config *conf
 	store->arena_bytes = (__u64)geometry.size_pages * PAGE_BYTES;
 	store->node = config->node;
 	store->workers_count = config->workers;
-	store->workers = map_memory(config->workers * sizeof(*store->workers));
+	store->workers = vg_store_map(config->workers * sizeof(*store->workers));
 	error = -ENOMEM;
 	if (!store->workers)
 		goto fail;
 	for (__u32 i = 0; i < config->workers; i++) {
-		store->workers[i].scan = map_memory(VG_SCAN_BYTES);
-		store->workers[i].transaction = map_memory(vg_transaction_bytes());
+		store->workers[i].scan = vg_store_map(VG_SCAN_BYTES);
+		store->workers[i].transaction = vg_store_map(vg_transaction_bytes());
 		if (!store->workers[i].scan || !store->workers[i].transaction)
 			goto fail;
 	}
@@ -170,6 +171,8 @@ void vg_store_free(struct vg_store *store)
 	}
 	if (store->workers)
 		munmap(store->workers, store->workers_count * sizeof(*store->workers));
+	if (store->clear)
+		munmap(store->clear, sizeof(*store->clear));
 	vg_slabs_deinit(&store->slabs);
 	vg_heap_deinit(&store->heap);
 	munmap(store, sizeof(*store));

@@ -59,8 +59,16 @@ struct vg_store {
 	} handles __attribute__((aligned(64)));
 	__u64 versions;	    /* the next stretch of them; atomic */
 	__u32 sweep_bucket; /* atomic */
+
+	struct { /* filled before workers start, see observe.h */
+		vg_observe_fn fn;
+		void *context;
+	} observer[VG_STORE_OBSERVERS_MAX];
+	__u32 observers_count;
+	struct vg_clear_marks *clear; /* NULL: there are no observers */
 };
 
+struct vg_clear_marks;
 extern _Thread_local __u32 vg_store_worker_index;
 
 static inline struct vg_store_worker *vg_worker_self(const struct vg_store *store)
@@ -82,6 +90,8 @@ static inline __u32 vg_buckets_count(__u64 control)
 	return (1u << (control >> 32 & 31)) + (__u32)control;
 }
 
+/* open.c: cleared memory, or NULL. */
+void *vg_store_map(size_t bytes);
 /* transact.c: of what a worker needs for a transaction. */
 size_t vg_transaction_bytes(void);
 

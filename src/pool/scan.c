@@ -4,6 +4,7 @@
  * alone, so what a walk has not passed it will still meet.
  */
 #include "pool/index.h"
+#include "pool/observe.h"
 
 static __u32 buckets_now(const struct vg_store *store)
 {
@@ -140,12 +141,18 @@ static __u32 purge_bucket(struct vg_store *store, struct vg_store_worker *worker
 	__u32 sequence = vg_sequence_take(&bucket->sequence), count = 0;
 
 	for (struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
-		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++)
-			if (line->tag[slot] &&
-			    (!expired_only || vg_item_expired(vg_item_at(store, line->cell[slot]), now_ms))) {
-				vg_slot_remove(store, worker, line, slot);
-				count++;
-			}
+		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++) {
+			const struct vg_item *item = vg_item_at(store, line->cell[slot]);
+
+			if (!line->tag[slot] || (expired_only && !vg_item_expired(item, now_ms)))
+				continue;
+			if (expired_only)
+				vg_observe_item(store, VG_OBSERVED_EXPIRED, item);
+			else
+				vg_observe_cleared_item(store, item);
+			vg_slot_remove(store, worker, line, slot);
+			count++;
+		}
 	vg_bucket_compact(store, worker, bucket);
 	vg_sequence_give(&bucket->sequence, sequence + (count ? 2 : 0));
 	return count;
@@ -155,10 +162,12 @@ void vg_store_clear(struct vg_store *store)
 {
 	struct vg_store_worker *worker = vg_worker_self(store);
 
+	vg_observe_clear_begin(store);
 	for (__u32 bucket = 0; bucket < buckets_now(store); bucket++) {
 		purge_bucket(store, worker, &store->buckets[bucket], false, 0);
 		vg_index_grow(store, worker); /* only to tell what went */
 	}
+	vg_observe_clear_end(store);
 }
 
 __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The main path of the store: one key read or changed. */
 #include "pool/index.h"
+#include "pool/observe.h"
 
 _Thread_local __u32 vg_store_worker_index = VG_STORE_WORKERS_MAX;
 
@@ -227,17 +228,27 @@ static struct vg_item *living_item(struct vg_store *store, struct vg_store_worke
 	vg_place_remove(store, worker, place);
 	vg_place_find(store, key, place);
 	vg_worker_count(worker->expired, 1);
+	vg_observe_key(store, VG_OBSERVED_EXPIRED, key, NULL);
 	return NULL;
+}
+
+/* A version is told with the next change: it is nobody's business but the client's that asked for it. */
+static void tell(struct vg_store *store, const struct vg_key *key, const struct vg_item *item,
+		 enum vg_change_action action)
+{
+	if (action != VG_CHANGE_VERSION)
+		vg_observe_key(store, action == VG_CHANGE_STORE ? VG_OBSERVED_SET : VG_OBSERVED_DEADLINE, key, item);
 }
 
 /* Publish an item that nobody sees yet; it is freed on error. */
 static int publish(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
-		   struct vg_place *place, __u32 cell)
+		   struct vg_place *place, __u32 cell, enum vg_change_action action)
 {
 	int error;
 
 	if (place->line) {
 		vg_place_replace(store, worker, place, cell);
+		tell(store, key, vg_item_at(store, cell), action);
 		return 0;
 	}
 	if (!place->free_line) {
@@ -249,6 +260,7 @@ static int publish(struct vg_store *store, struct vg_store_worker *worker, const
 		vg_place_find(store, key, place);
 	}
 	vg_place_insert(store, worker, place, key->hash, cell);
+	tell(store, key, vg_item_at(store, cell), action);
 	return 0;
 }
 
@@ -261,10 +273,11 @@ static int store_change(struct vg_store *store, struct vg_store_worker *worker, 
 
 	if (item && vg_item_patch(store, place->bucket, item, change, now_ms)) {
 		place->changed = true;
+		tell(store, key, item, VG_CHANGE_STORE);
 		return 0;
 	}
 	error = vg_item_new(store, worker, key, change, item, now_ms, &cell);
-	return error ? error : publish(store, worker, key, place, cell);
+	return error ? error : publish(store, worker, key, place, cell, change->action);
 }
 
 /* Deadline or version alone. */
@@ -277,10 +290,11 @@ static int extension_change(struct vg_store *store, struct vg_store_worker *work
 
 	if (vg_item_patch_extension(store, place->bucket, item, change)) {
 		place->changed = true;
+		tell(store, key, item, change->action);
 		return 0;
 	}
 	error = vg_item_remake(store, worker, key, item, change, now_ms, &cell);
-	return error ? error : publish(store, worker, key, place, cell);
+	return error ? error : publish(store, worker, key, place, cell, change->action);
 }
 
 static int apply(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
@@ -291,8 +305,10 @@ static int apply(struct vg_store *store, struct vg_store_worker *worker, const s
 	if (change->action == VG_CHANGE_NONE)
 		return 0;
 	if (change->action == VG_CHANGE_DELETE || vg_deadline_passed(change->expire_ms, now_ms)) {
-		if (item)
+		if (item) {
 			vg_place_remove(store, worker, place);
+			vg_observe_key(store, VG_OBSERVED_DELETE, key, NULL);
+		}
 		return 0;
 	}
 	if (change->action == VG_CHANGE_STORE)
@@ -345,7 +361,7 @@ int vg_store_set(struct vg_store *store, const struct vg_key *key, __u64 now_ms,
 	vg_place_take(store, key, &place);
 	living_item(store, worker, key, &place, now_ms);
 	if (cell)
-		error = publish(store, worker, key, &place, cell);
+		error = publish(store, worker, key, &place, cell, VG_CHANGE_STORE);
 	else
 		error = apply(store, worker, key, &place, &change, now_ms);
 	vg_place_give(&place);
@@ -362,6 +378,7 @@ int vg_store_delete(struct vg_store *store, const struct vg_key *key, __u64 now_
 	vg_place_take(store, key, &place);
 	if (living_item(store, worker, key, &place, now_ms)) {
 		vg_place_remove(store, worker, &place);
+		vg_observe_key(store, VG_OBSERVED_DELETE, key, NULL);
 		error = 0;
 	}
 	vg_place_give(&place);

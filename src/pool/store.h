@@ -195,6 +195,58 @@ int vg_store_handle_write(struct vg_store *store, __u64 handle, __u64 offset, co
 int vg_store_handle_facts(struct vg_store *store, __u64 handle, __u64 *ret_length, __u32 *ret_flags);
 int vg_store_handle_set_flags(struct vg_store *store, __u64 handle, __u32 flags);
 
+/*
+ * Making again what a snapshot or a log tells of, before workers start: exactly this handle, with cleared memory, in
+ * place of what its slot holds; and taking it away again (nothing happens when it is not there). After the last one
+ * vg_store_handles_restored makes the list of free slots. -ESTALE: a handle of another node or beyond this arena's
+ * slots.
+ */
+int vg_store_handle_restore(struct vg_store *store, __u64 handle, __u64 length, __u32 flags);
+void vg_store_handle_forget(struct vg_store *store, __u64 handle);
+void vg_store_handles_restored(struct vg_store *store);
+
+/* ---- observers: who must know of every change ------------------------------------------------------------------- */
+
+enum vg_observed_kind {
+	VG_OBSERVED_SET,      /* key, entry: what is there from now on */
+	VG_OBSERVED_DELETE,   /* key */
+	VG_OBSERVED_DEADLINE, /* key, entry: its deadline is new, the value stays */
+	VG_OBSERVED_EXPIRED,  /* key: removed because its deadline had come */
+	VG_OBSERVED_EVICTED,  /* key: removed to make room */
+	/*
+	 * All keys go. From here to CLEARED they go one by one while others may set new ones: a key that was set since
+	 * CLEAR and goes too is told by a DELETE.
+	 */
+	VG_OBSERVED_CLEAR,
+	VG_OBSERVED_CLEARED,
+	VG_OBSERVED_ALLOC,    /* handle, entry.length: cleared memory */
+	VG_OBSERVED_WRITE,    /* handle, offset, entry.value and length: the bytes */
+	VG_OBSERVED_FLAGS,    /* handle, flags */
+	VG_OBSERVED_RELEASE,  /* handle */
+	VG_OBSERVED_BEGIN,    /* what this thread changes up to END happens at once */
+	VG_OBSERVED_END,
+	VG_OBSERVED_MAX
+};
+
+struct vg_observed {
+	enum vg_observed_kind kind;
+	__u32 flags;		  /* of a handle */
+	const struct vg_key *key; /* NULL where the kind has none */
+	struct vg_entry entry;	  /* its value lasts as long as the call */
+	__u64 handle, offset;
+	/* The change's number, given by the write-ahead log, which is asked first; 0: there is none. */
+	__u64 sequence;
+};
+
+/*
+ * Called for every change, after it was made, on the thread that makes it and with its bucket (its handle's slot)
+ * locked: changes of one key are told in the order in which they happen. It must be short and must not call this
+ * store. Observers are registered before workers start, and asked in that order. -ENOSPC: there are OBSERVERS_MAX.
+ */
+#define VG_STORE_OBSERVERS_MAX 4
+typedef void (*vg_observe_fn)(void *context, struct vg_observed *observed);
+int vg_store_observe(struct vg_store *store, vg_observe_fn fn, void *context);
+
 /* ---- the heap tier as an allocator, and figures ---------------------------------------------------------------- */
 
 const struct vg_mem *vg_store_mem(struct vg_store *store);

@@ -4,6 +4,7 @@
  * takes its two buckets in ascending order too and waits for no lock while it has them, so nobody waits in a circle.
  */
 #include "pool/index.h"
+#include "pool/observe.h"
 
 struct vg_transaction { /* a worker's, kept between calls only as memory */
 	struct {
@@ -142,6 +143,7 @@ static void look(struct run *run)
 		if (item && vg_item_expired(item, run->now_ms)) {
 			vg_place_remove(run->store, run->worker, &place);
 			vg_worker_count(run->worker->expired, 1);
+			vg_observe_key(run->store, VG_OBSERVED_EXPIRED, &run->keys[key], NULL);
 			run->changed = true;
 		} else if (item) {
 			t->old[key] = vg_item_entry(item);
@@ -213,37 +215,61 @@ static int prepare(struct run *run)
 	return error;
 }
 
+/* See store.c: a version is not told. */
+static void tell(struct run *run, __u32 key, const struct vg_item *item, enum vg_change_action action)
+{
+	if (action != VG_CHANGE_VERSION)
+		vg_observe_key(run->store, action == VG_CHANGE_STORE ? VG_OBSERVED_SET : VG_OBSERVED_DEADLINE,
+			       &run->keys[key], item);
+}
+
+/* A key's new item, which is ready. */
+static void publish_item(struct run *run, __u32 key, const struct vg_change *change, struct vg_place *place)
+{
+	__u32 cell = run->t->cell[key];
+
+	if (place->line)
+		vg_place_replace(run->store, run->worker, place, cell);
+	else
+		vg_place_insert(run->store, run->worker, place, run->keys[key].hash, cell);
+	tell(run, key, vg_item_at(run->store, cell), change->action);
+}
+
+/* Any other change of a key that is there. */
+static void publish_change(struct run *run, __u32 key, const struct vg_change *change, struct vg_place *place)
+{
+	struct vg_item *item = vg_place_item(run->store, place);
+
+	if (removes(run, change)) {
+		vg_place_remove(run->store, run->worker, place);
+		vg_observe_key(run->store, VG_OBSERVED_DELETE, &run->keys[key], NULL);
+	} else {
+		vg_item_patch_extension(run->store, place->bucket, item, change);
+		tell(run, key, item, change->action);
+	}
+}
+
 static void publish(struct run *run)
 {
 	struct vg_transaction *t = run->t;
 
+	vg_observe_kind(run->store, VG_OBSERVED_BEGIN);
 	/* Removals last: closing their holes would take away the lines that were reserved. */
 	for (int removals = 0; removals < 2; removals++)
 		for (__u32 i = 0; i < run->count; i++) {
 			__u32 key = t->order[i].key, last = t->last_change[key];
 			struct vg_place place;
 
-			if (last == NO_CHANGE)
+			if (last == NO_CHANGE || removals == !!t->cell[key])
 				continue;
 			run->changed = true;
 			find(run, i, &place);
-			if (t->cell[key]) {
-				if (removals)
-					continue;
-				if (place.line)
-					vg_place_replace(run->store, run->worker, &place, t->cell[key]);
-				else
-					vg_place_insert(run->store, run->worker, &place, run->keys[key].hash,
-							t->cell[key]);
-			} else if (place.line && removals) {
-				if (removes(run, &t->change[last]))
-					vg_place_remove(run->store, run->worker, &place);
-				else
-					vg_item_patch_extension(run->store, place.bucket,
-								vg_place_item(run->store, &place),
-								&t->change[last]);
-			}
+			if (t->cell[key])
+				publish_item(run, key, &t->change[last], &place);
+			else if (place.line)
+				publish_change(run, key, &t->change[last], &place);
 		}
+	vg_observe_kind(run->store, VG_OBSERVED_END);
 }
 
 int vg_store_transact(struct vg_store *store, const struct vg_key *keys, int count, __u64 now_ms, vg_transaction_fn fn,

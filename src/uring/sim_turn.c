@@ -144,8 +144,9 @@ static void go_on(struct vg_io *io, struct sim_op *op)
 		send_some(io, op);
 		break;
 	case OP_CONNECT:
-		vg_sim_op_complete(io, op, vg_sim_socket_connect(op->socket, (struct sockaddr *)&op->peer, op->peer_length),
-			 false);
+		vg_sim_op_complete(io, op,
+				   vg_sim_socket_connect(op->socket, (struct sockaddr *)&op->peer, op->peer_length),
+				   false);
 		break;
 	case OP_TIMEOUT:
 		if (op->due_ns <= vg_sim_now_ns())
