@@ -65,6 +65,14 @@
 #define VG_LEASE_MS 500
 #define VG_LEASE_RENEW_MS 50
 
+/* The choice of a node (virgo/policy.h). */
+#define VG_POLICY_DRAWS_MAX 16	    /* candidates looked at for one choice: more gain next to nothing (virgo lb sim) */
+#define VG_POLICY_DRAWS_XDP 8	    /* in XDP: what it can look at in a tenth of a microsecond */
+#define VG_POLICY_HOT_PERMILLE 840  /* the quantile of requests in flight above which nodes are hot: 2^-1/4 */
+#define VG_STAMP_AGE_MAX_MS 3000    /* a node not heard for so long is chosen only if all are silent */
+#define VG_HEARTBEAT_MS 100	    /* a pair of nodes that has been silent for so long exchanges a datagram */
+#define VG_HEARTBEAT_NODES 64	    /* in larger clusters the heart beats slower in proportion */
+
 /* A key this close to its deadline is decided by the daemon: the kernel's coarse clock lags by a tick (≤ 10 ms). */
 #define VG_EXPIRY_DOUBT_MS 12
 

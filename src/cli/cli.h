@@ -115,5 +115,6 @@ int cli_run_command(struct cli *cli, int argc, char **argv);
 int cli_load(struct cli *cli, int argc, char **argv);
 int cli_verify(struct cli *cli, int argc, char **argv);
 int cli_bench(struct cli *cli, int argc, char **argv);
+int cli_lb(struct cli *cli, int argc, char **argv);
 
 #endif

@@ -53,6 +53,20 @@ const struct cli_command cli_commands[] = {
 	  "  --no-fill            do not set every key once first\n"
 	  "  --tcp                the same as --no-udp",
 	  cli_bench },
+	{ "lb", "sim", "simulate the policies that choose a node, on made-up or recorded requests",
+	  "  --nodes LIST         COUNTxCORES@SPEED,... (default 4x1@1,3x2@1,3x4@1.5)\n"
+	  "  --trace T            poisson, burst, heavy, or a file of lines ARRIVAL_SECONDS,SIZE_SECONDS\n"
+	  "  --loads LIST         percents of the capacity (default 30,50,70,80,90,95)\n"
+	  "  --policies LIST      prequal, leastloaded, prg, p2c, locality, jsq, sed, or all (default)\n"
+	  "  --requests N         of a made-up trace (default 100000)\n"
+	  "  --clients N          who choose, each by what it has heard (default 4)\n"
+	  "  --no-ask             choose by what was heard before, as XDP does; else the candidates are asked first\n"
+	  "  --probes N           pings with each request, to nodes drawn by chance (default 2)\n"
+	  "  --heartbeat-ms N     a node not heard for so long is pinged (default 100)\n"
+	  "  --delay-us N         of a datagram, one way (default 20)\n"
+	  "  --seed N             the same seed, the same figures (default 1)\n"
+	  "  --svg FILE           draw slowdowns against load",
+	  cli_lb },
 	{ NULL },
 };
 
