@@ -25,18 +25,18 @@
 #include "limits.h"
 
 /* X(name, number, text, help): numbers are in maps (vg_config.policy); 0 is the default. */
-#define VG_POLICIES(X)                                                                                 \
-	X(PREQUAL, 0, "prequal", "least expected latency, of nodes that are not hot")                  \
-	X(LEASTLOADED, 1, "leastloaded", "fewest requests in flight of all (the original's registry)") \
-	X(PRG, 2, "prg", "any, by chance (the original's PRG)")                                        \
-	X(P2C, 3, "p2c", "the less loaded of two drawn by chance")                                     \
+#define VG_POLICIES(X)                                                                                                 \
+	X(PREQUAL, 0, "prequal", "least expected latency, of nodes that are not hot")                                  \
+	X(LEASTLOADED, 1, "leastloaded", "fewest requests in flight of all (the original's registry)")                 \
+	X(PRG, 2, "prg", "any, by chance (the original's PRG)")                                                        \
+	X(P2C, 3, "p2c", "the less loaded of two drawn by chance")                                                     \
 	X(LOCALITY, 4, "locality", "prequal that goes far for the node that holds the named data")
 
 enum vg_policy {
 #define X(name, number, text, help) VG_POLICY_##name = number,
 	VG_POLICIES(X)
 #undef X
-	VG_POLICY_MAX
+		VG_POLICY_MAX
 };
 
 /* What is known of a node. */
@@ -98,8 +98,8 @@ VG_INLINE __u64 vg_policy_latency_ns(const struct vg_candidate *candidate, __u32
 
 VG_INLINE __u64 vg_policy_rank(__u32 policy, const struct vg_candidate *candidate, __u32 hot_in_flight, __u32 random)
 {
-	__u32 in_flight = candidate->in_flight < VG_POLICY_IN_FLIGHT_MAX ? candidate->in_flight
-									: VG_POLICY_IN_FLIGHT_MAX;
+	__u32 in_flight =
+		candidate->in_flight < VG_POLICY_IN_FLIGHT_MAX ? candidate->in_flight : VG_POLICY_IN_FLIGHT_MAX;
 	__u64 class = VG_CLASS_COLD, cost = 0;
 
 	switch (policy) {

@@ -22,8 +22,18 @@ struct settings {
 };
 
 enum own_option {
-	OPTION_NODES = 256, OPTION_TRACE, OPTION_LOADS, OPTION_POLICIES, OPTION_SVG, OPTION_REQUESTS, OPTION_CLIENTS,
-	OPTION_PROBES, OPTION_HEARTBEAT, OPTION_DELAY, OPTION_SEED, OPTION_NO_ASK,
+	OPTION_NODES = 256,
+	OPTION_TRACE,
+	OPTION_LOADS,
+	OPTION_POLICIES,
+	OPTION_SVG,
+	OPTION_REQUESTS,
+	OPTION_CLIENTS,
+	OPTION_PROBES,
+	OPTION_HEARTBEAT,
+	OPTION_DELAY,
+	OPTION_SEED,
+	OPTION_NO_ASK,
 };
 
 static const struct option own_options[] = {
@@ -177,8 +187,8 @@ static json_t *to_json(const struct lb_study *study)
 			json_array_append_new(results,
 					      json_pack("{s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "policy",
 							lb_chooser_name(c), "ideal", c >= VG_POLICY_MAX, "load",
-							study->loads[l], "mean", result->mean, "p50", result->p50, "p99",
-							result->p99, "p999", result->p999, "utilization",
+							study->loads[l], "mean", result->mean, "p50", result->p50,
+							"p99", result->p99, "p999", result->p999, "utilization",
 							result->utilization, "requests_by_node", requests));
 		}
 	}
@@ -187,9 +197,9 @@ static json_t *to_json(const struct lb_study *study)
 
 		json_array_append_new(expectations,
 				      json_pack("{s:i, s:o, s:f}", "requests", (int)k, "original",
-						world->node_count > 1 ?
-							json_real(lb_original_expectation(world->node_count, k)) :
-							json_null(),
+						world->node_count > 1
+							? json_real(lb_original_expectation(world->node_count, k))
+							: json_null(),
 						"true_mean", (double)k / world->node_count));
 	}
 	return json_pack("{s:b, s:s, s:i, s:i, s:f, s:o, s:o}", "ok", 1, "trace", study->trace->name, "requests",
@@ -201,7 +211,7 @@ static void print_table(const struct lb_study *study)
 {
 	const struct lb_world *world = study->world;
 
-	printf("%s: %u requests over %u nodes of together %.4g cores; slowdown = time to the answer / time of service\n\n",
+	printf("%s: %u requests over %u nodes of together %.4g cores; slowdown = time to answer / time of service\n\n",
 	       study->trace->name, study->trace->count, world->node_count, lb_capacity(world));
 	printf("%5s  %-12s %9s %9s %9s %9s  %s\n", "load", "policy", "mean", "p50", "p99", "p99.9", "p99 to ideal jsq");
 	for (int l = 0; l < study->load_count; l++) {
@@ -219,7 +229,8 @@ static void print_table(const struct lb_study *study)
 		printf("\n");
 	}
 	printf("jsq and sed know every queue at every moment, which nobody can: join the shortest queue, and the\n"
-	       "shortest expected delay.\n\n%10s %22s %14s\n", "requests", "original's expectation", "true mean k/N");
+	       "shortest expected delay.\n\n%10s %22s %14s\n",
+	       "requests", "original's expectation", "true mean k/N");
 	for (size_t i = 0; i < EXPECTATIONS && world->node_count > 1; i++)
 		printf("%10d %22.4f %14.4f\n", expectation_requests[i],
 		       lb_original_expectation(world->node_count, (__u32)expectation_requests[i]),
@@ -303,9 +314,16 @@ static int lb_sim(struct cli *cli, const struct settings *settings, struct lb_wo
 int cli_lb(struct cli *cli, int argc, char **argv)
 {
 	struct settings settings = {
-		.nodes = NODES_DEFAULT, .trace = "poisson", .loads = LOADS_DEFAULT, .policies = "all",
-		.requests = REQUESTS_DEFAULT, .clients = 4, .probes = 2, .heartbeat_ms = VG_HEARTBEAT_MS,
-		.delay_us = 20, .seed = 1,
+		.nodes = NODES_DEFAULT,
+		.trace = "poisson",
+		.loads = LOADS_DEFAULT,
+		.policies = "all",
+		.requests = REQUESTS_DEFAULT,
+		.clients = 4,
+		.probes = 2,
+		.heartbeat_ms = VG_HEARTBEAT_MS,
+		.delay_us = 20,
+		.seed = 1,
 	};
 	struct lb_world *world;
 	int first = cli_parse(cli, argc, argv, own_options, on_option, &settings, 1, 1), code;

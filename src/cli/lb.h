@@ -31,7 +31,7 @@ struct lb_trace {
 	double size_mean_s;
 };
 
-/* "poisson", "burst", "heavy", or a CSV file of lines "arrival_seconds,size_seconds". 0 or negative errno, explained. */
+/* "poisson", "burst", "heavy", or a CSV file of lines "arrival_seconds,size_seconds". 0 or negative errno and why. */
 int lb_trace_make(struct lb_trace *trace, const char *name, __u32 count, __u32 nodes, __u64 seed, char *why,
 		  size_t why_bytes);
 void lb_trace_free(struct lb_trace *trace);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The study as a picture: three panels of slowdown against load, and the original's expectation beside the true mean. */
+/* The study as a picture: slowdown against load, and the original's expectation beside the true mean. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -14,8 +14,8 @@
 #define EXPECTATION_REQUESTS 20
 
 static const char *const colours[LB_CHOOSERS] = {
-	[VG_POLICY_PREQUAL] = "#0b6e4f",     [VG_POLICY_LEASTLOADED] = "#1f77b4", [VG_POLICY_PRG] = "#c0392b",
-	[VG_POLICY_P2C] = "#e08e0b",	     [VG_POLICY_LOCALITY] = "#8e44ad",	  [LB_IDEAL_JSQ] = "#222222",
+	[VG_POLICY_PREQUAL] = "#0b6e4f", [VG_POLICY_LEASTLOADED] = "#1f77b4", [VG_POLICY_PRG] = "#c0392b",
+	[VG_POLICY_P2C] = "#e08e0b",	 [VG_POLICY_LOCALITY] = "#8e44ad",    [LB_IDEAL_JSQ] = "#222222",
 	[LB_IDEAL_SED] = "#888888",
 };
 
@@ -86,8 +86,13 @@ static double percentile_of(const struct lb_result *result, int which)
 static void slowdown_panel(FILE *out, const struct lb_study *study, int which)
 {
 	static const char *const titles[] = { "p50 slowdown", "p99 slowdown", "p99.9 slowdown" };
-	struct panel panel = { .out = out, .left = which % 2 * PANEL_WIDTH, .top = which / 2 * PANEL_HEIGHT,
-			       .x_min = 100, .y_min = 1, .y_max = 2, .logarithmic = true };
+	struct panel panel = { .out = out,
+			       .left = which % 2 * PANEL_WIDTH,
+			       .top = which / 2 * PANEL_HEIGHT,
+			       .x_min = 100,
+			       .y_min = 1,
+			       .y_max = 2,
+			       .logarithmic = true };
 
 	for (int l = 0; l < study->load_count; l++) {
 		panel.x_min = fmin(panel.x_min, 100 * study->loads[l]);
@@ -118,8 +123,12 @@ static void slowdown_panel(FILE *out, const struct lb_study *study, int which)
 static void expectation_panel(FILE *out, const struct lb_study *study)
 {
 	__u32 nodes = study->world->node_count;
-	struct panel panel = { .out = out, .left = PANEL_WIDTH, .top = PANEL_HEIGHT, .x_min = 1,
-			       .x_max = EXPECTATION_REQUESTS, .y_max = (double)EXPECTATION_REQUESTS / nodes };
+	struct panel panel = { .out = out,
+			       .left = PANEL_WIDTH,
+			       .top = PANEL_HEIGHT,
+			       .x_min = 1,
+			       .x_max = EXPECTATION_REQUESTS,
+			       .y_max = (double)EXPECTATION_REQUESTS / nodes };
 
 	axes(&panel, "requests a node gets of k", "k", 5);
 	fprintf(out, "<polyline stroke=\"#222222\" points=\"%.1f,%.1f %.1f,%.1f\"/>\n", x_of(&panel, 1),

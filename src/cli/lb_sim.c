@@ -22,9 +22,9 @@ enum event_kind { EVENT_ARRIVE, EVENT_CHOOSE, EVENT_REACH, EVENT_DONE, EVENT_ANS
 struct event {
 	double at_s;
 	__u32 kind, request, node, client;
-	__u32 random; /* EVENT_CHOOSE: what the candidates were drawn with */
-	__u64 order;  /* of two events at one moment the older one happens first */
-	__u64 sent;   /* EVENT_PROBE: requests the client had sent there when it left */
+	__u32 random;	 /* EVENT_CHOOSE: what the candidates were drawn with */
+	__u64 order;	 /* of two events at one moment the older one happens first */
+	__u64 sent;	 /* EVENT_PROBE: requests the client had sent there when it left */
 	struct vg_load { /* what an answer carries */
 		__u32 in_flight;
 		double service_s;
@@ -53,10 +53,10 @@ struct run {
 	__u32 heap_count, heap_room;
 	__u64 order;
 	struct node nodes[LB_NODES_MAX];
-	struct view *views;   /* [client][node] */
-	__u32 *hot;	      /* [client] */
-	double *hot_until_s;  /* [client] */
-	__u32 *next;	      /* [request]: in its node's queue */
+	struct view *views;  /* [client][node] */
+	__u32 *hot;	     /* [client] */
+	double *hot_until_s; /* [client] */
+	__u32 *next;	     /* [request]: in its node's queue */
 	double *slowdowns;
 	__u32 counted, answered;
 	__u64 random;
@@ -67,7 +67,7 @@ static const char *const chooser_names[LB_CHOOSERS] = {
 #define X(name, number, text, help) [number] = text,
 	VG_POLICIES(X)
 #undef X
-	[LB_IDEAL_JSQ] = "jsq",
+		[LB_IDEAL_JSQ] = "jsq",
 	[LB_IDEAL_SED] = "sed",
 };
 
@@ -155,7 +155,8 @@ static __u32 draws_of(const struct run *run)
 {
 	__u32 nodes = run->world->node_count;
 
-	return run->chooser == VG_POLICY_LEASTLOADED ? nodes : vg_policy_draws((__u32)run->chooser, nodes, VG_POLICY_DRAWS_MAX);
+	return run->chooser == VG_POLICY_LEASTLOADED ? nodes
+						     : vg_policy_draws((__u32)run->chooser, nodes, VG_POLICY_DRAWS_MAX);
 }
 
 static __u32 choose(struct run *run, __u32 client, const struct lb_request *request, __u32 random)
@@ -221,8 +222,11 @@ static void hear(struct run *run, const struct event *event)
 
 static int probe(struct run *run, __u32 client, __u32 n)
 {
-	return push(run, (struct event){ .at_s = run->now_s + run->world->delay_s, .kind = EVENT_PROBE, .request = NONE,
-					 .node = n, .client = client,
+	return push(run, (struct event){ .at_s = run->now_s + run->world->delay_s,
+					 .kind = EVENT_PROBE,
+					 .request = NONE,
+					 .node = n,
+					 .client = client,
 					 .sent = run->views[client * run->world->node_count + n].sent });
 }
 
@@ -236,8 +240,11 @@ static int leave(struct run *run, const struct event *event, __u32 n)
 	/* Who knows everything knows what is on its way as well. */
 	if (run->chooser >= VG_POLICY_MAX)
 		run->nodes[n].in_flight++;
-	error = push(run, (struct event){ .at_s = run->now_s + run->world->delay_s, .kind = EVENT_REACH,
-					  .request = event->request, .node = n, .client = event->client });
+	error = push(run, (struct event){ .at_s = run->now_s + run->world->delay_s,
+					  .kind = EVENT_REACH,
+					  .request = event->request,
+					  .node = n,
+					  .client = event->client });
 	for (__u32 i = 0; i < run->world->probes && !error && run->chooser < VG_POLICY_MAX; i++)
 		error = probe(run, event->client, random32(run) % run->world->node_count);
 	return error;
@@ -251,9 +258,12 @@ static int ask(struct run *run, const struct event *event, __u32 random)
 
 	for (__u32 i = 0; i < draws && !error; i++)
 		error = probe(run, event->client, vg_policy_drawn(nodes, random, draws, i));
-	return error ?: push(run, (struct event){ .at_s = run->now_s + 2 * run->world->delay_s, .kind = EVENT_CHOOSE,
-						  .request = event->request, .client = event->client,
-						  .random = random });
+	return error
+		       ?: push(run, (struct event){ .at_s = run->now_s + 2 * run->world->delay_s,
+						    .kind = EVENT_CHOOSE,
+						    .request = event->request,
+						    .client = event->client,
+						    .random = random });
 }
 
 static int chosen(struct run *run, const struct event *event, __u32 random)
@@ -274,7 +284,8 @@ static int arrive(struct run *run, const struct event *event)
 		error = chosen(run, event, random32(run));
 	if (!error && next < run->trace->count)
 		error = push(run, (struct event){ .at_s = run->trace->requests[next].arrival_s * run->stretch,
-						  .kind = EVENT_ARRIVE, .request = next,
+						  .kind = EVENT_ARRIVE,
+						  .request = next,
 						  .client = random32(run) % run->world->clients });
 	return error;
 }
@@ -286,8 +297,11 @@ static int begin(struct run *run, __u32 n, __u32 request, __u32 client)
 
 	run->nodes[n].busy++;
 	run->nodes[n].work_s += service_s;
-	return push(run, (struct event){ .at_s = run->now_s + service_s, .kind = EVENT_DONE, .request = request,
-					 .node = n, .client = client });
+	return push(run, (struct event){ .at_s = run->now_s + service_s,
+					 .kind = EVENT_DONE,
+					 .request = request,
+					 .node = n,
+					 .client = client });
 }
 
 static int reach(struct run *run, const struct event *event)
@@ -319,8 +333,11 @@ static int done(struct run *run, const struct event *event)
 	node->service_s += node->service_s > 0 ? (service_s - node->service_s) / SERVICE_SMOOTHING : service_s;
 	node->busy--;
 	node->in_flight--;
-	error = push(run, (struct event){ .at_s = run->now_s + run->world->delay_s, .kind = EVENT_ANSWER,
-					  .request = event->request, .node = event->node, .client = event->client,
+	error = push(run, (struct event){ .at_s = run->now_s + run->world->delay_s,
+					  .kind = EVENT_ANSWER,
+					  .request = event->request,
+					  .node = event->node,
+					  .client = event->client,
 					  .stamp = stamp_of(run, event->node) });
 	if (error || waiting == NONE)
 		return error;
@@ -425,7 +442,8 @@ static int run_events(struct run *run)
 
 	for (__u32 c = 0; c < run->world->clients && !error && run->chooser < VG_POLICY_MAX; c++)
 		error = push(run, (struct event){ .at_s = run->world->heartbeat_s * c / run->world->clients,
-						  .kind = EVENT_BEAT, .client = c });
+						  .kind = EVENT_BEAT,
+						  .client = c });
 	while (!error && run->answered < run->trace->count) {
 		struct event event = pop(run);
 

@@ -73,8 +73,8 @@ static int read_line(struct lb_trace *trace, const char *line, __u32 number, __u
 	if (line[0] == '#' || line[strspn(line, " \t\r\n")] == '\0')
 		return 0;
 	if (sscanf(line, "%lf,%lf %c", &request.arrival_s, &request.size_s, &rest) != 2 ||
-	    !isfinite(request.arrival_s) || !isfinite(request.size_s) || request.arrival_s < 0 ||
-	    request.size_s <= 0 || strlen(line) >= LINE_BYTES - 1) {
+	    !isfinite(request.arrival_s) || !isfinite(request.size_s) || request.arrival_s < 0 || request.size_s <= 0 ||
+	    strlen(line) >= LINE_BYTES - 1) {
 		/* A first line may name the columns. */
 		if (number == 1)
 			return 0;
@@ -123,7 +123,7 @@ static int read_file(struct lb_trace *trace, __u32 nodes, char *why, size_t why_
 	if (file)
 		(void)fclose(file);
 	if (!error && trace->count < 100) {
-		(void)snprintf(why, why_bytes, "%s: a trace needs 100 requests, this has %u", trace->name, trace->count);
+		(void)snprintf(why, why_bytes, "%s: want 100 requests, got %u", trace->name, trace->count);
 		error = -EINVAL;
 	}
 	return error;

@@ -65,7 +65,8 @@ static void test_policy_equal_nodes_get_equal_shares(void **state)
 	}
 }
 
-/* Power of two: the node of rank r among n is taken when both drawn rank no better: (2(n-r)-1)/(n(n-1)) for r from 0. */
+/* Power of two: the node of rank r among n is taken when both drawn rank no better: (2(n-r)-1)/(n(n-1)) for r from 0.
+ */
 static void test_policy_p2c_follows_its_law(void **state)
 {
 	struct vg_candidate all[NODES_MAX];
@@ -153,8 +154,10 @@ static void test_policy_no_stamp_breaks_the_order(void **state)
 	for (__u32 policy = 0; policy < VG_POLICY_MAX; policy++) {
 		for (int f = 0; f < 6; f++) {
 			for (int s = 0; s < 6; s++) {
-				struct vg_candidate one = { .in_flight = extremes[f], .service_ns = extremes[s],
-							    .wait_ns = extremes[s], .is_local = f & 1 };
+				struct vg_candidate one = { .in_flight = extremes[f],
+							    .service_ns = extremes[s],
+							    .wait_ns = extremes[s],
+							    .is_local = f & 1 };
 				__u64 heard = vg_policy_rank(policy, &one, 7, 0xffffffff);
 
 				one.age_ms = 0xffffffff;
