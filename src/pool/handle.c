@@ -4,6 +4,7 @@
  * generation comes back only after 2^24 lives of a slot that waited its turn each time.
  */
 #include "pool/index.h"
+#include "pool/cut.h"
 #include "pool/observe.h"
 
 #define GENERATION_MASK ((1u << VG_HANDLE_GENERATION_BITS) - 1)
@@ -83,6 +84,7 @@ static int slot_take(const struct vg_store *store, __u64 handle, struct vg_handl
 		vg_sequence_give(&slot->sequence, *ret_sequence);
 		return -ESTALE;
 	}
+	vg_cuts_look(store, vg_worker_self(store));
 	*ret_slot = slot;
 	return 0;
 }
@@ -154,6 +156,8 @@ int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
 	 */
 	slot = &store->slots[index];
 	sequence = vg_sequence_take(&slot->sequence);
+	vg_cuts_look(store, worker);
+	vg_cut_before_slot(store, worker, slot);
 	generation = next_generation(store, slot, index);
 	__atomic_store_n(&slot->generation, generation, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->cell, cell, __ATOMIC_RELAXED);
@@ -180,6 +184,7 @@ int vg_store_release(struct vg_store *store, __u64 handle)
 	cell = slot->cell;
 	length = slot->length;
 	block = slot_block(slot);
+	vg_cut_before_slot(store, worker, slot);
 	__atomic_store_n(&slot->length, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&slot->cell, 0, __ATOMIC_RELEASE);
 	vg_observe_handle(store, VG_OBSERVED_RELEASE, handle, 0, NULL, 0);
@@ -197,6 +202,7 @@ int vg_store_release(struct vg_store *store, __u64 handle)
 static int copy_pinned(struct vg_store *store, __u64 handle, __u64 offset, void *to, const void *from, __u64 length)
 {
 	struct vg_handle_slot *slot;
+	struct vg_store_worker *worker = vg_worker_self(store);
 	struct vg_block *block = NULL;
 	__u32 sequence;
 	int error = slot_take(store, handle, &slot, &sequence);
@@ -208,6 +214,8 @@ static int copy_pinned(struct vg_store *store, __u64 handle, __u64 offset, void 
 	} else if (!slot->cell) {
 		block = slot_block(slot);
 		vg_block_ref(block);
+		if (from && worker->cut_epoch)
+			vg_cut_save_range(store, worker, slot, offset, length);
 		if (from) /* of writes at the same time to the same bytes, the one told last need not be what stays */
 			vg_observe_handle(store, VG_OBSERVED_WRITE, handle, offset, from, length);
 	} else {
@@ -249,6 +257,21 @@ int vg_store_handle_read(struct vg_store *store, __u64 handle, __u64 offset, voi
 	}
 }
 
+/*
+ * A view that is opened meanwhile waits until the copy is done, so that the cut has all of it (version.c). That we
+ * write is said before the epoch is read.
+ */
+static int write_pinned(struct vg_store *store, __u64 handle, __u64 offset, const void *data, __u64 length)
+{
+	struct vg_store_worker *worker = vg_worker_self(store);
+	int error;
+
+	__atomic_store_n(&worker->writes_unlocked, 1, __ATOMIC_SEQ_CST);
+	error = copy_pinned(store, handle, offset, NULL, data, length);
+	__atomic_store_n(&worker->writes_unlocked, 0, __ATOMIC_RELEASE);
+	return error;
+}
+
 int vg_store_handle_write(struct vg_store *store, __u64 handle, __u64 offset, const void *data, __u64 length)
 {
 	struct vg_handle_slot *slot;
@@ -259,12 +282,14 @@ int vg_store_handle_write(struct vg_store *store, __u64 handle, __u64 offset, co
 		return error;
 	if (!slot->cell) {
 		vg_sequence_give(&slot->sequence, sequence);
-		return copy_pinned(store, handle, offset, NULL, data, length);
+		return write_pinned(store, handle, offset, data, length);
 	}
-	if (!in_range(slot->length, offset, length))
+	if (!in_range(slot->length, offset, length)) {
 		error = -ERANGE;
-	else if (length)
+	} else if (length) {
+		vg_cut_before_slot(store, vg_worker_self(store), slot);
 		memcpy(store->arena + slot->cell + offset, data, length);
+	}
 	if (!error)
 		vg_observe_handle(store, VG_OBSERVED_WRITE, handle, offset, data, length);
 	vg_sequence_give(&slot->sequence, sequence + (error ? 0 : 2));
@@ -310,6 +335,7 @@ int vg_store_handle_set_flags(struct vg_store *store, __u64 handle, __u32 flags)
 		return error;
 	}
 	cell = slot->cell;
+	vg_cut_before_slot(store, vg_worker_self(store), slot);
 	__atomic_store_n(&slot->flags, flags, __ATOMIC_RELAXED);
 	if (cell && block) {
 		memcpy(vg_block_value(block), store->arena + cell, slot->length);

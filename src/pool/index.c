@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/index.h"
+#include "pool/cut.h"
 
 static bool key_equal(const struct vg_item *item, const struct vg_key *key)
 {
@@ -69,6 +70,7 @@ void vg_place_take(struct vg_store *store, const struct vg_key *key, struct vg_p
 		vg_sequence_give(&ret_place->bucket->sequence, ret_place->sequence);
 	}
 	ret_place->changed = false;
+	vg_cuts_look(store, vg_worker_self(store));
 	vg_place_find(store, key, ret_place);
 }
 
@@ -128,6 +130,7 @@ void vg_place_insert(struct vg_store *store, struct vg_store_worker *worker, str
 		     __u32 cell)
 {
 	assert(!place->line && place->free_line);
+	vg_cut_before_new(store, worker, vg_item_at(store, cell), hash);
 	slot_set(place->free_line, place->free_slot, vg_index_tag(hash), cell);
 	place->line = place->free_line;
 	place->slot = place->free_slot;
@@ -142,6 +145,7 @@ void vg_place_replace(struct vg_store *store, struct vg_store_worker *worker, st
 {
 	__u32 old = place->line->cell[place->slot];
 
+	vg_cut_before(store, worker, vg_item_at(store, old));
 	__atomic_store_n(&place->line->cell[place->slot], cell, __ATOMIC_RELEASE);
 	place->changed = true;
 	vg_item_free(store, worker, old);
@@ -149,6 +153,7 @@ void vg_place_replace(struct vg_store *store, struct vg_store_worker *worker, st
 
 void vg_slot_remove(struct vg_store *store, struct vg_store_worker *worker, struct vg_bucket *line, __u32 slot)
 {
+	vg_cut_before(store, worker, vg_item_at(store, line->cell[slot]));
 	slot_clear(line, slot);
 	vg_item_free(store, worker, line->cell[slot]);
 	vg_worker_count(worker->keys, -1);

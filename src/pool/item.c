@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "pool/item.h"
+#include "pool/cut.h"
 
 #include <errno.h>
 
@@ -320,6 +320,7 @@ bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_i
 	__u8 *value = vg_item_value(item);
 	__u64 length, had = vg_item_value_length(item), first, at = 0;
 
+	vg_cut_before(store, vg_worker_self(store), item); /* first: it may pin the bytes */
 	if (vg_change_flags(change) & ~item->flags || vg_change_length(change, &length) ||
 	    !parts_apply_in_place(change, value, had, &first) || !place_suits(store, item, length, first))
 		return false;
@@ -344,6 +345,8 @@ bool vg_item_patch_extension(struct vg_store *store, struct vg_bucket *bucket, s
 
 	if (!vg_item_suits_extension(item, change))
 		return false;
+	if (deadline)
+		vg_cut_before(store, vg_worker_self(store), item);
 	mark(store, bucket, item);
 	if (deadline)
 		deadline_set(item, change->expire_ms);

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "pool/index.h"
+#include "pool/cut.h"
 #include "pool/observe.h"
 
 #define ARENA_BYTES_MIN (1u << 20)
@@ -144,6 +145,9 @@ int vg_store_new(struct vg_store **ret_store, const struct vg_store_config *conf
 	error = vg_heap_init(&store->heap, config->heap_bytes);
 	if (error)
 		goto fail;
+	error = vg_cuts_init(store);
+	if (error)
+		goto fail;
 	error = prefault(store->arena, store->arena_bytes);
 	if (error)
 		goto fail;
@@ -173,6 +177,7 @@ void vg_store_free(struct vg_store *store)
 		munmap(store->workers, store->workers_count * sizeof(*store->workers));
 	if (store->clear)
 		munmap(store->clear, sizeof(*store->clear));
+	vg_cuts_deinit(store);
 	vg_slabs_deinit(&store->slabs);
 	vg_heap_deinit(&store->heap);
 	munmap(store, sizeof(*store));

@@ -11,6 +11,8 @@
 #include "pool/slab.h"
 #include "pool/store.h"
 
+struct vg_cuts;
+
 #define VG_STORE_WORKERS_MAX 1024
 #define VG_VERSIONS_TAKEN 4096 /* a worker takes so many versions at a time: a power of two */
 #define VG_SCAN_BYTES (VG_KEY_MAX + 65536) /* keys of one bucket copied out at once: always at least one */
@@ -30,6 +32,8 @@ struct vg_store_worker {
 	__s64 keys, lines, cell_bytes, handles; /* may go below zero: what one stores another deletes */
 	__u64 expired, retries;
 	__u64 version; /* the last one it gave out; a multiple of VG_VERSIONS_TAKEN: it must take more */
+	__u64 cut_epoch;   /* cut.h: of the critical section it is in */
+	__u32 writes_unlocked; /* it copies into a large allocation without a lock; atomic */
 	__u32 growth; /* keys inserted less removed since the shared figure heard of it */
 	struct vg_slab_cache cache;
 	struct vg_transaction *transaction;
@@ -66,6 +70,8 @@ struct vg_store {
 	} observer[VG_STORE_OBSERVERS_MAX];
 	__u32 observers_count;
 	struct vg_clear_marks *clear; /* NULL: there are no observers */
+	__u64 cut_epoch;   /* of the newest view, 0: none is open; atomic */
+	struct vg_cuts *views;
 };
 
 struct vg_clear_marks;

@@ -4,6 +4,7 @@
  * alone, so what a walk has not passed it will still meet.
  */
 #include "pool/index.h"
+#include "pool/cut.h"
 #include "pool/observe.h"
 
 static __u32 buckets_now(const struct vg_store *store)
@@ -132,6 +133,45 @@ ssize_t vg_store_random(struct vg_store *store, __u64 random, __u64 now_ms, void
 	return result;
 }
 
+/* ---- for views ---- */
+
+/* How many hashes, by their low bits in reverse, the bucket has: a range of its own, halved by each split. */
+static __u64 range_of(__u64 control, __u64 hash)
+{
+	__u32 level = (__u32)(control >> 32 & 31), bucket = (__u32)hash & ((1u << level) - 1);
+
+	return 1ULL << (32 - level - (bucket < (__u32)control));
+}
+
+struct vg_bucket *vg_walk_take(struct vg_store *store, __u64 position, __u32 *ret_sequence, __u64 *ret_next)
+{
+	__u64 hash = vg_cut_position(position), control, range;
+	struct vg_bucket *bucket;
+
+	for (;;) {
+		bucket = vg_bucket_of(store, hash, &control);
+		*ret_sequence = vg_sequence_take(&bucket->sequence);
+		if (vg_bucket_of(store, hash, &control) == bucket)
+			break;
+		vg_sequence_give(&bucket->sequence, *ret_sequence);
+	}
+	range = range_of(control, hash);
+	*ret_next = (position & ~(range - 1)) + range;
+	return bucket;
+}
+
+int vg_walk_items(const struct vg_store *store, const struct vg_bucket *bucket,
+		  int (*fn)(void *context, const struct vg_item *item), void *context)
+{
+	int error = 0;
+
+	for (const struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
+		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS && !error; slot++)
+			if (line->tag[slot])
+				error = fn(context, vg_item_at(store, line->cell[slot]));
+	return error;
+}
+
 /* ---- removing by walking ---- */
 
 /* Remove the bucket's items, or only those whose time has come. */
@@ -140,6 +180,7 @@ static __u32 purge_bucket(struct vg_store *store, struct vg_store_worker *worker
 {
 	__u32 sequence = vg_sequence_take(&bucket->sequence), count = 0;
 
+	vg_cuts_look(store, worker);
 	for (struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
 		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++) {
 			const struct vg_item *item = vg_item_at(store, line->cell[slot]);
@@ -162,12 +203,14 @@ void vg_store_clear(struct vg_store *store)
 {
 	struct vg_store_worker *worker = vg_worker_self(store);
 
+	vg_cut_clearing(store, true);
 	vg_observe_clear_begin(store);
 	for (__u32 bucket = 0; bucket < buckets_now(store); bucket++) {
 		purge_bucket(store, worker, &store->buckets[bucket], false, 0);
 		vg_index_grow(store, worker); /* only to tell what went */
 	}
 	vg_observe_clear_end(store);
+	vg_cut_clearing(store, false);
 }
 
 __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms)
@@ -183,5 +226,6 @@ __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms)
 		count += purge_bucket(store, worker, &store->buckets[(from + i) % all], true, now_ms);
 	vg_worker_count(worker->expired, count);
 	vg_index_grow(store, worker);
+	vg_cuts_tend(store, now_ms);
 	return count;
 }

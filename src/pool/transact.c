@@ -4,6 +4,7 @@
  * takes its two buckets in ascending order too and waits for no lock while it has them, so nobody waits in a circle.
  */
 #include "pool/index.h"
+#include "pool/cut.h"
 #include "pool/observe.h"
 
 struct vg_transaction { /* a worker's, kept between calls only as memory */
@@ -90,6 +91,7 @@ static void take_all(struct run *run)
 		if (moved)
 			give_all(run);
 	} while (moved);
+	vg_cuts_look(run->store, run->worker);
 }
 
 static bool same_key(const struct vg_key *a, const struct vg_key *b)
