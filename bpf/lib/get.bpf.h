@@ -7,31 +7,16 @@
 #include "lib/copy.bpf.h"
 #include "lib/index.bpf.h"
 
-#define VG_ACCESS_TICK_NS 16000000000ULL /* unit of vg_item.access_clock */
-
-/* The access clock without a division: behind by one in the first second of a tick, else right, until the year 2100. */
-static __always_inline __u16 vg_access_clock_about(__u64 unix_ns)
-{
-	const __u64 inverse = ((1ULL << 60) / VG_ACCESS_TICK_NS); /* 2^36 / (tick / 2^24) */
-
-	return (__u16)((unix_ns >> 24) * inverse >> 36);
-}
-
 /*
- * Note the use of an item. The cell may have been freed and filled anew since its bucket was checked, so the header is
- * exchanged only if it is what was read: then it is an item's header still, or equal to it in every bit.
+ * Note the use of an item in its slot's word: a line is nothing but a line, so whatever has become of the slot
+ * meanwhile, the exchange changes bits of use or nothing.
  */
-static __always_inline void vg_item_touch(const struct vg_found *found, __u64 unix_ns)
+static __always_inline void vg_item_touch(const struct vg_found *found)
 {
-	__u16 noted = (__u16)(found->header >> VG_ITEM_ACCESS_SHIFT);
-	__u64 access;
+	__u32 touched = vg_cell_touched(found->word);
 
-	if ((__u16)(noted - vg_access_clock_about(unix_ns)) <= 1)
-		return;
-	access = (__u16)(unix_ns / VG_ACCESS_TICK_NS);
-	__sync_val_compare_and_swap(vg_arena_at(__u64, found->item), found->header,
-				    (found->header & ((1ULL << VG_ITEM_ACCESS_SHIFT) - 1)) |
-					    access << VG_ITEM_ACCESS_SHIFT);
+	if (touched != found->word)
+		__sync_val_compare_and_swap(vg_arena_at(__u32, found->slot), found->word, touched);
 }
 
 /* Nothing hangs at the hash the client named. That is an answer only if hash and partition are the key's own. */
@@ -102,7 +87,7 @@ static __always_inline int vg_get_hit(struct vg_serve *serve, const struct vg_xd
 	if (vg_copy_value(serve->ctx, serve->shape, value_offset, length) ||
 	    !vg_index_unchanged(found))
 		return vg_get_torn(serve, key);
-	vg_item_touch(found, unix_ns);
+	vg_item_touch(found);
 	return vg_answer(serve, VG_STATUS_OK, length, VG_REASON_HIT);
 }
 

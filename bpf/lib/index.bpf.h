@@ -14,12 +14,13 @@ struct vg_found {
 	__u32 bucket;	/* arena offsets */
 	__u32 item;
 	__u32 sequence;
+	__u32 slot;	/* where the slot's word is, and what it was */
+	__u32 word;
 	__u64 header;	/* struct vg_item as one word */
 };
 
 #define VG_ITEM_KEY_LENGTH_SHIFT (8 * __builtin_offsetof(struct vg_item, key_length))
 #define VG_ITEM_FLAGS_SHIFT (8 * __builtin_offsetof(struct vg_item, flags))
-#define VG_ITEM_ACCESS_SHIFT (8 * __builtin_offsetof(struct vg_item, access_clock))
 
 static __always_inline __u32 vg_header_value_length(__u64 header)
 {
@@ -51,11 +52,11 @@ static __always_inline bool vg_index_unchanged(const struct vg_found *found)
 	return vg_sequence_load(&vg_arena_at(struct vg_bucket, found->bucket)->sequence) == found->sequence;
 }
 
-/* One bit, the highest of its 16, for each of the four tags in `tags` that equals `tag`. */
-static __always_inline __u64 vg_tags_equal(__u64 tags, __u16 tag)
+/* One bit, the highest of its byte, for each of the eight tags in `tags` that equals `tag`. */
+static __always_inline __u64 vg_tags_equal(__u64 tags, __u8 tag)
 {
-	const __u64 low = 0x7fff7fff7fff7fffULL;
-	__u64 different = tags ^ tag * 0x0001000100010001ULL;
+	const __u64 low = 0x7f7f7f7f7f7f7f7fULL;
+	__u64 different = tags ^ tag * 0x0101010101010101ULL;
 
 	return ~(((different & low) + low) | different | low);
 }
@@ -91,13 +92,13 @@ static __always_inline int vg_item_compare(__u32 item, const struct vg_xdp_key *
 }
 
 /* One line of a bucket. */
-static __always_inline int vg_line_search(__u32 line_offset, __u16 tag, const struct vg_xdp_key *key,
+static __always_inline int vg_line_search(__u32 line_offset, __u8 tag, const struct vg_xdp_key *key,
 					  struct vg_found *found)
 {
 	const struct vg_bucket __arena *line = vg_arena_at(struct vg_bucket, line_offset);
-	const __u64 __arena *tags = (const __u64 __arena *)line->tag;
-	__u64 low = vg_tags_equal(tags[0], tag), high = vg_tags_equal(tags[1], tag);
-	__u64 candidates = low >> 15 | high >> 14; /* slot i + 4 * j: bit 16 * i + j */
+	__u64 first = vg_tags_equal(*(const __u64 __arena *)line->tag, tag);
+	__u64 second = vg_tags_equal(*(const __u32 __arena *)(line->tag + 8) & 0xffffff, tag) & 0xffffff;
+	__u64 candidates = first >> 7 | second >> 6; /* slot i + 8 * j: bit 8 * i + j */
 
 	for (int i = 0; i < VG_BUCKET_SLOTS; i++) {
 		__u64 lowest = candidates & -candidates, upper;
@@ -107,12 +108,14 @@ static __always_inline int vg_line_search(__u32 line_offset, __u16 tag, const st
 		if (!candidates)
 			break;
 		candidates ^= lowest;
-		upper = lowest >> 1 & 0x0001000100010001ULL; /* the slot's bit, if it is one of the upper four */
-		/* A multiplication moves the number of the bit's lane to the top: 1, 2^16, 2^32, 2^48 give 0 … 3. */
-		slot = (__u32)((upper ?: lowest) * 0x000100020003ULL >> 48);
+		upper = lowest >> 1 & 0x0101010101010101ULL; /* the slot's bit, if it is one of the upper ones */
+		/* A multiplication moves the number of the bit's byte to the top: 1, 2^8, 2^16 … give 0, 1, 2 … */
+		slot = (__u32)((upper ?: lowest) * 0x0001020304050607ULL >> 56);
 		if (upper)
-			slot += 4;
-		verdict = vg_item_compare(line->cell[slot & (VG_BUCKET_SLOTS - 1)], key, found);
+			slot += 8;
+		found->slot = line_offset + (__u32)__builtin_offsetof(struct vg_bucket, cell) + slot * 4;
+		found->word = *vg_arena_at(__u32, found->slot);
+		verdict = vg_item_compare(found->word & VG_CELL_OFFSET, key, found);
 		if (verdict != VG_REASON_NOT_FOUND)
 			return verdict;
 	}
@@ -126,7 +129,7 @@ static __always_inline int vg_line_search(__u32 line_offset, __u16 tag, const st
 __noinline int vg_index_find(__u64 hash, const struct vg_xdp_key *key, struct vg_found *found)
 {
 	volatile struct vg_arena_header __arena *arena = vg_arena_at(struct vg_arena_header, 0);
-	__u16 tag = vg_index_tag(hash);
+	__u8 tag = vg_index_tag(hash);
 	__u64 control;
 	__u32 line;
 	int verdict;

@@ -48,15 +48,16 @@
 #define VG_JOB_INPUT_WINDOW (256u << 10)   /* input the client may send ahead of the node's JOB_WINDOW */
 
 /* The index. */
-#define VG_BUCKET_SLOTS 8
+#define VG_BUCKET_SLOTS 11
 #define VG_CHAIN_XDP_MAX 3	    /* lines XDP follows in one bucket before it passes the request up */
-#define VG_CHAIN_MAX 32 /* lines a bucket may have: past that keys were chosen to collide, and SET says so */
+#define VG_CHAIN_MAX 24 /* lines a bucket may have: past that keys were chosen to collide, and SET says so */
 
 /* Cells. */
 #define VG_CELL_ALIGN 8
 #define VG_CELL_MAX 4096	    /* header + key + value in one arena cell; what is larger lives in the heap tier */
 #define VG_SLAB_BYTES 65536	    /* a slab is carved into cells of one class */
 #define VG_SLAB_CLASSES_MAX 254
+#define VG_STORE_WORKERS_MAX 1024   /* threads that may use one arena */
 
 /* XDP's share of a core, in answers a millisecond: work done in XDP is charged to no process, so it is bounded here. */
 #define VG_XDP_BUDGET_DEFAULT 4000

@@ -53,14 +53,15 @@ struct vg_arena_header {
 	__u32 layout_version;
 	__u32 size_pages;	  /* pages in use, from the start */
 	__u64 index_control;	  /* level << 32 | split */
-	__u32 index_offset;	  /* of bucket 0 */
-	__u32 index_buckets_max;  /* room for so many */
+	__u32 index_offset;	  /* of bucket 0: of slab 0, as the index grows into the slabs from below */
+	__u32 index_buckets_max;  /* if it took them all */
 	__u32 handles_offset;	  /* of handle slot 0 */
 	__u32 handles_max;
 	__u32 slabs_offset;	  /* of the first slab; VG_SLAB_BYTES aligned */
 	__u32 slabs_max;
 	__u64 instance;		  /* drawn at random when the arena was formatted */
-	__u64 reserved;
+	__u32 marks_offset;	  /* of __u32[VG_STORE_WORKERS_MAX]: the item each worker is changing in place, or 0 */
+	__u32 reserved;
 };
 VG_ASSERT_SIZE(struct vg_arena_header, 64);
 VG_ASSERT_OFFSET(struct vg_arena_header, index_control, 16);
@@ -75,27 +76,40 @@ VG_INLINE __u32 vg_index_bucket(__u64 control, __u64 hash)
 }
 
 /* A slot's tag: hash bits the bucket number does not use; never 0, which means the slot is empty. */
-VG_INLINE __u16 vg_index_tag(__u64 hash)
+VG_INLINE __u8 vg_index_tag(__u64 hash)
 {
-	return (__u16)(hash >> 48) | 1;
+	__u8 tag = (__u8)(hash >> 56);
+
+	return tag ? tag : 1;
 }
 
 /*
  * One line of the index. The first line of a bucket holds its sequence: writers make it odd with a compare-and-swap
  * (it is their lock), change the bucket, its further lines and its items, and make it even; readers read it before
- * and after and believe nothing if it was odd or moved. In further lines the sequence is unused. Cells and next are
- * arena offsets; slot i is in use when tag[i] is not 0.
+ * and after and believe nothing if it was odd or moved. In further lines the sequence is unused. Slot i is in use when
+ * tag[i] is not 0; then cell[i] is the arena offset of a struct vg_item and, in its lowest bits, what is known of the
+ * item's use. Readers set those bits too, at any time, by compare-and-swap of the word.
  */
 struct vg_bucket {
 	__u32 sequence;
 	__u32 next;			/* arena offset of the bucket's next line, 0: none */
-	__u16 tag[VG_BUCKET_SLOTS];
-	__u32 cell[VG_BUCKET_SLOTS];	/* arena offset of a struct vg_item */
-	__u64 reserved;
-};
+	__u8 tag[VG_BUCKET_SLOTS];
+	__u8 reserved;
+	__u32 cell[VG_BUCKET_SLOTS];
+} __attribute__((aligned(64)));
 VG_ASSERT_SIZE(struct vg_bucket, 64);
 VG_ASSERT_OFFSET(struct vg_bucket, tag, 8);
-VG_ASSERT_OFFSET(struct vg_bucket, cell, 24);
+VG_ASSERT_OFFSET(struct vg_bucket, cell, 20);
+
+#define VG_CELL_FREQUENCY 0x3u /* uses, up to 3; eviction takes them down again */
+#define VG_CELL_USED 0x4u      /* used since its access_clock was written */
+#define VG_CELL_OFFSET (~7u)
+
+/* The word after one more use: the same if there is nothing more to note. */
+VG_INLINE __u32 vg_cell_touched(__u32 cell)
+{
+	return ((cell & VG_CELL_FREQUENCY) == VG_CELL_FREQUENCY ? cell : cell + 1) | VG_CELL_USED;
+}
 
 /* Where the item's bytes are, and which extensions it has. */
 #define VG_ITEM_HEAP 0x01 /* the value (and, with HEAP_KEY, the key) is in the heap tier: the daemon's business */
@@ -112,7 +126,7 @@ struct vg_item {
 	__u16 key_length;   /* of an inline key */
 	__u8 flags;	    /* VG_ITEM_* */
 	__u8 slab_class;
-	__u16 access_clock; /* last use, Unix seconds / 16; XDP and workers store it when it differs */
+	__u16 access_clock; /* last use, Unix seconds / 16, unless VG_CELL_USED says: since */
 };
 VG_ASSERT_SIZE(struct vg_item, 8);
 VG_ASSERT_OFFSET(struct vg_item, access_clock, 6);

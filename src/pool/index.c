@@ -40,12 +40,12 @@ bool vg_reading_heap_key(const struct vg_store *store, const struct vg_reading *
 
 void vg_place_find(struct vg_store *store, const struct vg_key *key, struct vg_place *place)
 {
-	__u16 tag = vg_index_tag(key->hash);
+	__u8 tag = vg_index_tag(key->hash);
 
 	place->line = place->free_line = NULL;
 	for (struct vg_bucket *line = place->bucket; line; line = vg_line_next(store, line)) {
 		VG_EACH_TAGGED(slot, line, tag)
-			if (key_equal(vg_item_at(store, line->cell[slot]), key)) {
+			if (key_equal(vg_line_item(store, line, slot), key)) {
 				place->line = line;
 				place->slot = slot;
 				return;
@@ -115,7 +115,7 @@ int vg_bucket_reserve(struct vg_store *store, struct vg_store_worker *worker, st
 }
 
 /* The tag last, and release: a slot that is in use names a whole item, also for who finds this process dead. */
-static void slot_set(struct vg_bucket *line, __u32 slot, __u16 tag, __u32 cell)
+static void slot_set(struct vg_bucket *line, __u32 slot, __u8 tag, __u32 cell)
 {
 	__atomic_store_n(&line->cell[slot], cell, __ATOMIC_RELEASE);
 	__atomic_store_n(&line->tag[slot], tag, __ATOMIC_RELEASE);
@@ -143,19 +143,19 @@ void vg_place_insert(struct vg_store *store, struct vg_store_worker *worker, str
 /* The old cell is freed with the sequence odd: a reader that still copies from it will find the sequence moved. */
 void vg_place_replace(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place, __u32 cell)
 {
-	__u32 old = place->line->cell[place->slot];
+	__u32 word = vg_line_word(place->line, place->slot), old = word & VG_CELL_OFFSET;
 
 	vg_cut_before(store, worker, vg_item_at(store, old));
-	__atomic_store_n(&place->line->cell[place->slot], cell, __ATOMIC_RELEASE);
+	__atomic_store_n(&place->line->cell[place->slot], cell | (word & ~VG_CELL_OFFSET), __ATOMIC_RELEASE);
 	place->changed = true;
 	vg_item_free(store, worker, old);
 }
 
 void vg_slot_remove(struct vg_store *store, struct vg_store_worker *worker, struct vg_bucket *line, __u32 slot)
 {
-	vg_cut_before(store, worker, vg_item_at(store, line->cell[slot]));
+	vg_cut_before(store, worker, vg_line_item(store, line, slot));
 	slot_clear(line, slot);
-	vg_item_free(store, worker, line->cell[slot]);
+	vg_item_free(store, worker, vg_line_cell(line, slot));
 	vg_worker_count(worker->keys, -1);
 	worker->growth--;
 }
@@ -213,7 +213,7 @@ void vg_bucket_compact(struct vg_store *store, struct vg_store_worker *worker, s
 		line = hole_before(store, bucket, last, &slot);
 		if (!line)
 			return;
-		slot_set(line, slot, last->tag[used], last->cell[used]);
+		slot_set(line, slot, last->tag[used], vg_line_word(last, (__u32)used));
 		slot_clear(last, (__u32)used);
 	}
 }
@@ -233,10 +233,10 @@ static int collect_moving(struct vg_store *store, struct vg_bucket *bucket, __u3
 	for (struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
 		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++)
 			if (line->tag[slot])
-				__builtin_prefetch(vg_item_at(store, line->cell[slot]));
+				__builtin_prefetch(vg_line_item(store, line, slot));
 	for (struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
 		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++)
-			if (line->tag[slot] && vg_item_hash(vg_item_at(store, line->cell[slot])) >> bit & 1)
+			if (line->tag[slot] && vg_item_hash(vg_line_item(store, line, slot)) >> bit & 1)
 				ret_moving[count++] = (struct moving){ line, slot };
 	return count;
 }
@@ -259,7 +259,8 @@ static bool fill_bucket(struct vg_store *store, struct vg_store_worker *worker, 
 				return false;
 			}
 		}
-		slot_set(line, (__u32)i % VG_BUCKET_SLOTS, from->tag[moving[i].slot], from->cell[moving[i].slot]);
+		slot_set(line, (__u32)i % VG_BUCKET_SLOTS, from->tag[moving[i].slot],
+			 vg_line_word(from, moving[i].slot));
 	}
 	return true;
 }
@@ -278,7 +279,7 @@ static bool split(struct vg_store *store, struct vg_store_worker *worker)
 	__u32 sequence;
 	int count;
 
-	if (vg_buckets_count(control) >= store->header->index_buckets_max)
+	if (!vg_slabs_extend_index(&store->slabs, (vg_buckets_count(control) + 1) * sizeof(struct vg_bucket)))
 		return false;
 	old = &store->buckets[next];
 	fresh = &store->buckets[vg_buckets_count(control)];

@@ -11,7 +11,7 @@
 #include "pool/item.h"
 
 #define VG_INDEX_BUCKETS_MIN 1024
-#define VG_INDEX_LOAD 5		 /* keys a bucket on average before the table grows; a line has VG_BUCKET_SLOTS */
+#define VG_INDEX_LOAD 7		 /* keys a bucket on average before the table grows; a line has VG_BUCKET_SLOTS */
 #define VG_INDEX_GROWTH_STEP 8	 /* a worker says so after so many new keys … */
 #define VG_INDEX_SPLITS_MAX 4	 /* … and splits at most so many buckets then */
 #define VG_BUCKET_ITEMS_MAX (VG_CHAIN_MAX * VG_BUCKET_SLOTS)
@@ -28,22 +28,38 @@ static inline struct vg_bucket *vg_line_next(const struct vg_store *store, const
 	return (struct vg_bucket *)(store->arena + next);
 }
 
-/* The slots whose tag is this one, as bit 16 * i + 15 of the first and the second word. */
-static inline __u64 vg_tags_equal(const struct vg_bucket *line, int half, __u16 tag)
+/* The slots whose tag is this one, as bit 8 * i + 7; slots 8 and more in the second half. */
+static inline __u64 vg_tags_equal(const struct vg_bucket *line, int half, __u8 tag)
 {
-	const __u64 low = 0x7fff7fff7fff7fffULL;
-	__u64 tags = __atomic_load_n((const __u64 *)line->tag + half, __ATOMIC_RELAXED);
-	__u64 differ = tags ^ (0x0001000100010001ULL * tag);
+	const __u64 low = 0x7f7f7f7f7f7f7f7fULL, second = (1ULL << 8 * (VG_BUCKET_SLOTS - 8)) - 1;
+	__u64 tags = half ? __atomic_load_n((const __u32 *)(line->tag + 8), __ATOMIC_RELAXED) :
+			    __atomic_load_n((const __u64 *)line->tag, __ATOMIC_RELAXED);
+	__u64 differ = tags ^ (0x0101010101010101ULL * tag);
 
-	return ~(((differ & low) + low) | differ | low);
+	return ~(((differ & low) + low) | differ | low) & (half ? second : ~0ULL);
 }
 
 /* for each slot of the line with this tag */
 #define VG_EACH_TAGGED(slot, line, wanted_tag)                                                                         \
 	for (__u64 half_ = 0, found_ = vg_tags_equal(line, 0, wanted_tag);                                             \
 	     found_ || (half_ == 0 && (half_ = 1, found_ = vg_tags_equal(line, 1, wanted_tag))); found_ &= found_ - 1) \
-		for (__u32 slot = (__u32)(half_ * 4 + (__u64)(__builtin_ctzll(found_) / 16)), once_ = 1; once_;        \
-		     once_ = 0)
+		for (__u32 slot = (__u32)half_ * 8 + (__u32)__builtin_ctzll(found_) / 8, once_ = 1; once_; once_ = 0)
+
+/* A slot's word; readers may be setting its lowest bits. */
+static inline __u32 vg_line_word(const struct vg_bucket *line, __u32 slot)
+{
+	return __atomic_load_n(&line->cell[slot], __ATOMIC_RELAXED);
+}
+
+static inline __u32 vg_line_cell(const struct vg_bucket *line, __u32 slot)
+{
+	return vg_line_word(line, slot) & VG_CELL_OFFSET;
+}
+
+static inline struct vg_item *vg_line_item(const struct vg_store *store, const struct vg_bucket *line, __u32 slot)
+{
+	return vg_item_at(store, vg_line_cell(line, slot));
+}
 
 /* ---- reading ---- */
 
@@ -52,6 +68,8 @@ struct vg_reading {
 	__u64 control;
 	__u32 sequence;
 	__u32 cell;		/* of the item found, 0: none */
+	__u32 word;		/* of its slot, and where that is */
+	__u32 *slot;
 	/* What is known of it: a heap-tier value's length is not until its block is. */
 	struct vg_item header;
 	__u64 value_length, expire_ms;
@@ -117,8 +135,8 @@ static inline void vg_reading_extensions(const struct vg_store *store, struct vg
 /* Find the key without a lock. What is found counts only if vg_reading_valid() says so after its use. */
 static inline void vg_reading_find(const struct vg_store *store, struct vg_reading *reading, const struct vg_key *key)
 {
-	const struct vg_bucket *line;
-	__u16 tag = vg_index_tag(key->hash);
+	struct vg_bucket *line;
+	__u8 tag = vg_index_tag(key->hash);
 	unsigned spins = 0;
 	int lines = 0;
 
@@ -131,10 +149,12 @@ static inline void vg_reading_find(const struct vg_store *store, struct vg_readi
 	reading->cell = 0;
 	for (line = reading->bucket; line && lines++ < VG_CHAIN_MAX; line = vg_line_next(store, line))
 		VG_EACH_TAGGED(slot, line, tag) {
-			__u32 cell = __atomic_load_n(&line->cell[slot], __ATOMIC_RELAXED);
+			__u32 word = vg_line_word(line, slot);
 
-			if (vg_reading_match(store, reading, cell, key)) {
-				reading->cell = cell;
+			if (vg_reading_match(store, reading, word & VG_CELL_OFFSET, key)) {
+				reading->cell = word & VG_CELL_OFFSET;
+				reading->word = word;
+				reading->slot = &line->cell[slot];
 				vg_reading_extensions(store, reading);
 				return;
 			}
@@ -155,7 +175,7 @@ struct vg_place {
 
 static inline struct vg_item *vg_place_item(const struct vg_store *store, const struct vg_place *place)
 {
-	return place->line ? vg_item_at(store, place->line->cell[place->slot]) : NULL;
+	return place->line ? vg_line_item(store, place->line, place->slot) : NULL;
 }
 
 /* Take the sequence of the key's bucket and find the key in it; give it back, moved on if something changed. */

@@ -252,19 +252,19 @@ void vg_item_free(struct vg_store *store, struct vg_store_worker *worker, __u32 
 /* ---- changing an item where it is ---- */
 
 /*
- * While an item is changed in place the bucket says so: if the process dies here, the next one drops this item and
- * keeps the bucket's others. The stores are in this order in the program, which is all that a dead process needs.
+ * While an item is changed in place its worker's mark says so: if the process dies here, the next one drops this item
+ * and keeps the bucket's others. The stores are in this order in the program, which is all that a dead process needs.
  */
-static void mark(struct vg_store *store, struct vg_bucket *bucket, const struct vg_item *item)
+static void mark(struct vg_store *store, const struct vg_store_worker *worker, const struct vg_item *item)
 {
-	__atomic_store_n(&bucket->reserved, vg_store_offset(store, item), __ATOMIC_RELAXED);
+	__atomic_store_n(&store->marks[worker - store->workers], vg_store_offset(store, item), __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-static void unmark(struct vg_bucket *bucket)
+static void unmark(struct vg_store *store, const struct vg_store_worker *worker)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&bucket->reserved, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&store->marks[worker - store->workers], 0, __ATOMIC_RELAXED);
 }
 
 /* Already where it shall be? */
@@ -314,7 +314,7 @@ static bool place_suits(const struct vg_store *store, const struct vg_item *item
 	return __atomic_load_n(&block->references, __ATOMIC_ACQUIRE) == 1; /* acquire: see vg_block_put */
 }
 
-bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
+bool vg_item_patch(struct vg_store *store, struct vg_store_worker *worker, struct vg_item *item,
 		   const struct vg_change *change, __u64 now_ms)
 {
 	__u8 *value = vg_item_value(item);
@@ -324,7 +324,7 @@ bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_i
 	if (vg_change_flags(change) & ~item->flags || vg_change_length(change, &length) ||
 	    !parts_apply_in_place(change, value, had, &first) || !place_suits(store, item, length, first))
 		return false;
-	mark(store, bucket, item);
+	mark(store, worker, item);
 	for (int i = 0; i < change->parts; at += change->part[i++].length)
 		if (change->part[i].length && !part_stays(&change->part[i], value, had, at))
 			part_copy(value + at, &change->part[i]);
@@ -333,11 +333,11 @@ bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_i
 	length_set(item, length);
 	extensions_set(item, change);
 	item->access_clock = vg_access_clock(now_ms);
-	unmark(bucket);
+	unmark(store, worker);
 	return true;
 }
 
-bool vg_item_patch_extension(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
+bool vg_item_patch_extension(struct vg_store *store, struct vg_store_worker *worker, struct vg_item *item,
 			     const struct vg_change *change)
 {
 	struct vg_item_meta *meta = vg_item_meta(item);
@@ -346,12 +346,12 @@ bool vg_item_patch_extension(struct vg_store *store, struct vg_bucket *bucket, s
 	if (!vg_item_suits_extension(item, change))
 		return false;
 	if (deadline)
-		vg_cut_before(store, vg_worker_self(store), item);
-	mark(store, bucket, item);
+		vg_cut_before(store, worker, item);
+	mark(store, worker, item);
 	if (deadline)
 		deadline_set(item, change->expire_ms);
 	else
 		meta->version = change->version;
-	unmark(bucket);
+	unmark(store, worker);
 	return true;
 }

@@ -154,7 +154,7 @@ void vg_item_free(struct vg_store *store, struct vg_store_worker *worker, __u32 
  * Store the change into the item it replaces. False, and nothing is done: it does not fit there, would waste the place,
  * needs the old value while it is overwritten, or a reader has it pinned.
  */
-bool vg_item_patch(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
+bool vg_item_patch(struct vg_store *store, struct vg_store_worker *worker, struct vg_item *item,
 		   const struct vg_change *change, __u64 now_ms);
 /* Has the item the extension for a change of its deadline or version alone? */
 static inline bool vg_item_suits_extension(const struct vg_item *item, const struct vg_change *change)
@@ -164,7 +164,7 @@ static inline bool vg_item_suits_extension(const struct vg_item *item, const str
 	return !change->expire_ms || item->flags & VG_ITEM_DEADLINE;
 }
 /* Deadline or version alone. False, and nothing is done: it has no extension for that. */
-bool vg_item_patch_extension(struct vg_store *store, struct vg_bucket *bucket, struct vg_item *item,
+bool vg_item_patch_extension(struct vg_store *store, struct vg_store_worker *worker, struct vg_item *item,
 			     const struct vg_change *change);
 
 #endif

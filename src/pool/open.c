@@ -10,8 +10,9 @@
 #define PAGE_BYTES 4096u
 
 /*
- * Header page, index (an eighth), handle slots (a thirty-second), a byte a slab with its class, slabs. It follows from
- * the size alone, so an arena fits the next daemon exactly when it has the same size.
+ * Header page, page of marks, handle slots (a sixty-fourth), a byte a slab with its class, slabs; the index grows into
+ * the slabs from below, items from above. It follows from the size alone, so an arena fits the next daemon exactly when
+ * it has the same size.
  */
 static int geometry_of(size_t arena_bytes, struct vg_arena_header *ret_header)
 {
@@ -22,15 +23,16 @@ static int geometry_of(size_t arena_bytes, struct vg_arena_header *ret_header)
 	if (arena_bytes < ARENA_BYTES_MIN || arena_bytes > 1ULL << 32)
 		return -EINVAL;
 	header.size_pages = (__u32)(arena_bytes / PAGE_BYTES);
-	header.index_offset = (__u32)at;
-	header.index_buckets_max = (__u32)(arena_bytes / 8 / sizeof(struct vg_bucket));
-	at += (__u64)header.index_buckets_max * sizeof(struct vg_bucket);
+	header.marks_offset = (__u32)at;
+	at += VG_STORE_WORKERS_MAX * sizeof(__u32);
 	header.handles_offset = (__u32)at;
-	header.handles_max = (__u32)(arena_bytes / 32 / sizeof(struct vg_handle_slot));
+	header.handles_max = (__u32)(arena_bytes / 64 / sizeof(struct vg_handle_slot));
 	at += (__u64)header.handles_max * sizeof(struct vg_handle_slot);
 	at += arena_bytes / VG_SLAB_BYTES; /* the classes end where the slabs begin, see classes_of */
 	header.slabs_offset = (__u32)VG_ALIGN_UP(at, (__u64)VG_SLAB_BYTES);
 	header.slabs_max = (__u32)((arena_bytes - header.slabs_offset) / VG_SLAB_BYTES);
+	header.index_offset = header.slabs_offset;
+	header.index_buckets_max = header.slabs_max * (__u32)(VG_SLAB_BYTES / sizeof(struct vg_bucket));
 	*ret_header = header;
 	return 0;
 }
@@ -40,12 +42,9 @@ static __u8 *classes_of(void *arena, const struct vg_arena_header *header)
 	return (__u8 *)arena + header->handles_offset + header->handles_max * sizeof(struct vg_handle_slot);
 }
 
-static __u64 initial_control(__u32 buckets_max)
-{
-	__u32 buckets = buckets_max < VG_INDEX_BUCKETS_MIN ? buckets_max : VG_INDEX_BUCKETS_MIN;
-
-	return (__u64)(31 - __builtin_clz(buckets)) << 32;
-}
+_Static_assert((VG_INDEX_BUCKETS_MIN & (VG_INDEX_BUCKETS_MIN - 1)) == 0, "the index begins as a power of two");
+#define INITIAL_CONTROL ((__u64)__builtin_ctz(VG_INDEX_BUCKETS_MIN) << 32)
+#define INITIAL_BYTES (VG_INDEX_BUCKETS_MIN * sizeof(struct vg_bucket))
 
 /* Nobody reads an arena without its magic; it is written when all the rest is. */
 static void format(void *arena, const struct vg_arena_header *geometry, __u64 instance)
@@ -53,9 +52,10 @@ static void format(void *arena, const struct vg_arena_header *geometry, __u64 in
 	struct vg_arena_header *header = arena;
 
 	__atomic_store_n(&header->magic, 0, __ATOMIC_RELEASE);
-	memset((__u8 *)arena + geometry->index_offset, 0, geometry->slabs_offset - geometry->index_offset);
+	memset((__u8 *)arena + geometry->marks_offset, 0,
+	       geometry->slabs_offset - geometry->marks_offset + INITIAL_BYTES);
 	*header = *geometry;
-	header->index_control = initial_control(geometry->index_buckets_max);
+	header->index_control = INITIAL_CONTROL;
 	header->instance = instance;
 	__atomic_store_n(&header->magic, VG_ARENA_MAGIC, __ATOMIC_RELEASE);
 }
@@ -65,6 +65,7 @@ static bool same_geometry(const struct vg_arena_header *header, const struct vg_
 	return header->magic == VG_ARENA_MAGIC && header->layout_version == geometry->layout_version &&
 	       header->size_pages == geometry->size_pages && header->index_offset == geometry->index_offset &&
 	       header->index_buckets_max == geometry->index_buckets_max &&
+	       header->marks_offset == geometry->marks_offset &&
 	       header->handles_offset == geometry->handles_offset && header->handles_max == geometry->handles_max &&
 	       header->slabs_offset == geometry->slabs_offset && header->slabs_max == geometry->slabs_max;
 }
@@ -100,9 +101,8 @@ static int fill_arena(struct vg_store *store, const struct vg_arena_header *geom
 
 	if (error)
 		return error;
-	/* Nobody reads yet, so what is found empty need not rest before another class may have it. */
-	store->slabs.now_ms = config->now_ms;
 	store->buckets = (struct vg_bucket *)(store->arena + geometry->index_offset);
+	store->marks = (__u32 *)(store->arena + geometry->marks_offset);
 	store->slots = (struct vg_handle_slot *)(store->arena + geometry->handles_offset);
 	store->versions = VG_ALIGN_UP(config->now_ms << 20, (__u64)VG_VERSIONS_TAKEN);
 	if (config->adopt && same_geometry(store->header, geometry)) {
@@ -111,7 +111,7 @@ static int fill_arena(struct vg_store *store, const struct vg_arena_header *geom
 			return error;
 	}
 	format(store->arena, geometry, config->instance);
-	return 0;
+	return vg_slabs_extend_index(&store->slabs, INITIAL_BYTES) ? 0 : -EINVAL;
 }
 
 int vg_store_new(struct vg_store **ret_store, const struct vg_store_config *config, struct vg_store_repair *ret_repair)

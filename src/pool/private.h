@@ -13,7 +13,6 @@
 
 struct vg_cuts;
 
-#define VG_STORE_WORKERS_MAX 1024
 #define VG_VERSIONS_TAKEN 4096 /* a worker takes so many versions at a time: a power of two */
 #define VG_SCAN_BYTES (VG_KEY_MAX + 65536) /* keys of one bucket copied out at once: always at least one */
 
@@ -45,6 +44,7 @@ struct vg_store {
 	__u8 *arena; /* the same address */
 	__u64 arena_bytes;
 	struct vg_bucket *buckets;
+	__u32 *marks; /* by worker, see item.c */
 	struct vg_handle_slot *slots;
 	__u16 node;
 	__u32 workers_count;

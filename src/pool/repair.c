@@ -20,7 +20,7 @@ struct repair {
 enum verdict { KEEP, HEAP, TORN, EXPIRED };
 
 /* The cell is the item's own once this says KEEP. */
-static enum verdict judge(struct repair *repair, __u32 bucket, __u16 tag, __u32 cell)
+static enum verdict judge(struct repair *repair, __u32 bucket, __u8 tag, __u32 cell)
 {
 	struct vg_slabs *slabs = &repair->store->slabs;
 	const struct vg_item *item;
@@ -54,10 +54,20 @@ static void repair_padding(struct vg_item *item)
 		value[i] = 0;
 }
 
-static void repair_slot(struct repair *repair, __u32 bucket, struct vg_bucket *line, __u32 slot, __u32 torn_cell)
+/* Some worker died while it changed this item in place. */
+static bool is_marked(const struct vg_store *store, __u32 cell)
 {
-	__u32 cell = line->cell[slot];
-	enum verdict verdict = cell == torn_cell ? TORN : judge(repair, bucket, line->tag[slot], cell);
+	for (__u32 i = 0; i < VG_STORE_WORKERS_MAX; i++)
+		if (store->marks[i] == cell)
+			return true;
+	return false;
+}
+
+static void repair_slot(struct repair *repair, __u32 bucket, struct vg_bucket *line, __u32 slot, bool locked)
+{
+	__u32 cell = line->cell[slot] & VG_CELL_OFFSET;
+	bool torn = locked && is_marked(repair->store, cell);
+	enum verdict verdict = torn ? TORN : judge(repair, bucket, line->tag[slot], cell);
 	struct vg_item *item;
 
 	if (verdict != KEEP) {
@@ -81,14 +91,17 @@ static void repair_bucket(struct repair *repair, __u32 number)
 {
 	struct vg_store *store = repair->store;
 	struct vg_bucket *bucket = &store->buckets[number], *line = bucket;
-	__u32 torn_cell = bucket->sequence & 1 ? (__u32)bucket->reserved : 0;
+	bool locked = bucket->sequence & 1;
 
 	for (int lines = 1;; lines++) {
 		struct vg_bucket *next = vg_line_next(store, line);
 
 		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++)
 			if (line->tag[slot])
-				repair_slot(repair, number, line, slot, torn_cell);
+				repair_slot(repair, number, line, slot, locked);
+			else
+				line->cell[slot] = 0;
+		line->reserved = 0;
 		if (!next || lines >= VG_CHAIN_MAX ||
 		    !vg_slab_claim(&store->slabs, repair->claimed, VG_SLAB_CLASS_LINE, line->next))
 			break;
@@ -97,7 +110,6 @@ static void repair_bucket(struct repair *repair, __u32 number)
 		line = next;
 	}
 	line->next = 0;
-	bucket->reserved = 0;
 	bucket->sequence = (bucket->sequence + 1) & ~1u;
 }
 
@@ -113,16 +125,18 @@ int vg_store_adopt(struct vg_store *store, __u64 now_ms, struct vg_store_repair 
 	size_t claimed_bytes = (size_t)store->slabs.slabs_max * (VG_SLAB_BYTES / VG_CELL_ALIGN / 8);
 	struct repair repair = { store, &store->workers[0], ret_repair, NULL, store->header->index_control, now_ms };
 	__u32 buckets = vg_buckets_count(repair.control);
+	bool extended;
 
 	if (!control_possible(store, repair.control))
 		return -EINVAL;
 	repair.claimed = mmap(NULL, claimed_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (repair.claimed == MAP_FAILED)
 		return -errno;
+	extended = vg_slabs_extend_index(&store->slabs, buckets * sizeof(struct vg_bucket));
+	assert(extended); /* nothing else is in use yet */
 	for (__u32 i = 0; i < buckets; i++)
 		repair_bucket(&repair, i);
-	/* A split that was not published: its items are still in the old bucket. */
-	memset(&store->buckets[buckets], 0, (store->header->index_buckets_max - buckets) * sizeof(struct vg_bucket));
+	memset(store->marks, 0, VG_STORE_WORKERS_MAX * sizeof(*store->marks));
 	vg_handles_adopt(store, repair.claimed);
 	vg_slabs_claimed(&store->slabs, repair.claimed);
 	munmap(repair.claimed, claimed_bytes);

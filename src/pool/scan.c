@@ -38,7 +38,7 @@ static int collect(const struct vg_store *store, const struct vg_bucket *bucket,
 
 	for (const struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
 		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++) {
-			const struct vg_item *item = vg_item_at(store, line->cell[slot]);
+			const struct vg_item *item = vg_line_item(store, line, slot);
 
 			if (!line->tag[slot] || vg_item_expired(item, now_ms))
 				continue;
@@ -117,7 +117,7 @@ ssize_t vg_store_random(struct vg_store *store, __u64 random, __u64 now_ms, void
 		int count;
 
 		if (!__atomic_load_n((const __u64 *)bucket->tag, __ATOMIC_RELAXED) &&
-		    !__atomic_load_n((const __u64 *)bucket->tag + 1, __ATOMIC_RELAXED) &&
+		    !__atomic_load_n((const __u32 *)(bucket->tag + 8), __ATOMIC_RELAXED) &&
 		    !__atomic_load_n(&bucket->next, __ATOMIC_RELAXED))
 			continue;
 		sequence = vg_sequence_take(&bucket->sequence);
@@ -168,11 +168,22 @@ int vg_walk_items(const struct vg_store *store, const struct vg_bucket *bucket,
 	for (const struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
 		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS && !error; slot++)
 			if (line->tag[slot])
-				error = fn(context, vg_item_at(store, line->cell[slot]));
+				error = fn(context, vg_line_item(store, line, slot));
 	return error;
 }
 
 /* ---- removing by walking ---- */
+
+/* What reading noted in the slot's word goes into the item: a clock has room there, and a reader may not write it. */
+static void settle_use(struct vg_store *store, struct vg_bucket *line, __u32 slot, __u64 now_ms)
+{
+	__u32 word = vg_line_word(line, slot);
+
+	if (!(word & VG_CELL_USED))
+		return;
+	__atomic_store_n(&vg_line_item(store, line, slot)->access_clock, vg_access_clock(now_ms), __ATOMIC_RELAXED);
+	__atomic_fetch_and(&line->cell[slot], ~VG_CELL_USED, __ATOMIC_RELAXED);
+}
 
 /* Remove the bucket's items, or only those whose time has come. */
 static __u32 purge_bucket(struct vg_store *store, struct vg_store_worker *worker, struct vg_bucket *bucket,
@@ -183,10 +194,14 @@ static __u32 purge_bucket(struct vg_store *store, struct vg_store_worker *worker
 	vg_cuts_look(store, worker);
 	for (struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
 		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++) {
-			const struct vg_item *item = vg_item_at(store, line->cell[slot]);
+			const struct vg_item *item = vg_line_item(store, line, slot);
 
-			if (!line->tag[slot] || (expired_only && !vg_item_expired(item, now_ms)))
+			if (!line->tag[slot])
 				continue;
+			if (expired_only && !vg_item_expired(item, now_ms)) {
+				settle_use(store, line, slot, now_ms);
+				continue;
+			}
 			if (expired_only)
 				vg_observe_item(store, VG_OBSERVED_EXPIRED, item);
 			else

@@ -11,6 +11,7 @@ struct vg_slab {
 	__u16 carved;	   /* cells from here on were never used */
 	__u16 used;	   /* cells handed out, those in caches included */
 	__u32 next, previous; /* in its class's list, slab number + 1 */
+	bool empty;	   /* in its class's list of empty ones; atomic */
 	__u64 emptied_ms;
 };
 
@@ -51,6 +52,19 @@ static void list_remove(struct vg_slabs *slabs, struct vg_slab_list *list, __u32
 		list->first = slab->next;
 }
 
+static void empty_add(struct vg_slabs *slabs, struct vg_slab_class *class, __u32 number)
+{
+	slabs->slab[number].emptied_ms = __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED);
+	list_append(slabs, &class->empty, number);
+	__atomic_store_n(&slabs->slab[number].empty, true, __ATOMIC_RELEASE);
+}
+
+static void empty_remove(struct vg_slabs *slabs, struct vg_slab_class *class, __u32 number)
+{
+	__atomic_store_n(&slabs->slab[number].empty, false, __ATOMIC_RELAXED);
+	list_remove(slabs, &class->empty, number);
+}
+
 /* Take one cell of a slab that has one; the class's lock is held. */
 static __u32 slab_take(struct vg_slabs *slabs, struct vg_slab_class *class, __u32 number)
 {
@@ -62,7 +76,7 @@ static __u32 slab_take(struct vg_slabs *slabs, struct vg_slab_class *class, __u3
 	else
 		cell = slab_offset(slabs, number) + slab->carved++ * class->cell_bytes;
 	if (slab->used++ == 0) {
-		list_remove(slabs, &class->empty, number);
+		empty_remove(slabs, class, number);
 		list_append(slabs, &class->partial, number);
 	}
 	if (slab->used == class->cells)
@@ -82,16 +96,20 @@ static void slab_give(struct vg_slabs *slabs, struct vg_slab_class *class, __u32
 		list_append(slabs, &class->partial, number);
 	if (slab->used == 0) {
 		list_remove(slabs, &class->partial, number);
-		list_append(slabs, &class->empty, number);
-		slab->emptied_ms = __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED);
+		empty_add(slabs, class, number);
 	}
 }
 
-/* An empty slab of any class that has rested. One lock at a time: the caller holds none. */
+/* Does the slab rest? Its class's lock is held. */
+static bool is_resting(const struct vg_slabs *slabs, __u32 class, __u32 number)
+{
+	return class == VG_SLAB_CLASS_LINE && slabs->slab[number].emptied_ms + VG_SLAB_REST_MS >
+						       __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED);
+}
+
+/* An empty slab of any class. One lock at a time: the caller holds none. */
 static bool steal_slab(struct vg_slabs *slabs, __u32 *ret_number)
 {
-	__u64 now_ms = __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED);
-
 	for (__u32 i = 0; i < VG_SLAB_CLASSES; i++) {
 		struct vg_slab_class *class = &slabs->class[i];
 		__u32 number;
@@ -101,9 +119,9 @@ static bool steal_slab(struct vg_slabs *slabs, __u32 *ret_number)
 			continue;
 		vg_lock_take(&class->lock);
 		number = class->empty.first - 1;
-		found = class->empty.first && slabs->slab[number].emptied_ms + VG_SLAB_REST_MS <= now_ms;
+		found = class->empty.first && !is_resting(slabs, i, number);
 		if (found)
-			list_remove(slabs, &class->empty, number);
+			empty_remove(slabs, class, number);
 		vg_lock_give(&class->lock);
 		if (found) {
 			*ret_number = number;
@@ -113,30 +131,81 @@ static bool steal_slab(struct vg_slabs *slabs, __u32 *ret_number)
 	return false;
 }
 
-/*
- * A slab more for the class. This is the place where eviction belongs: what it frees comes back through
- * vg_slab_put and is found by the retry in refill.
- */
+static bool fresh_slab(struct vg_slabs *slabs, __u32 *ret_number)
+{
+	bool found;
+
+	if (__atomic_load_n(&slabs->fresh, __ATOMIC_RELAXED) == __atomic_load_n(&slabs->index, __ATOMIC_RELAXED))
+		return false;
+	vg_lock_take(&slabs->fresh_lock);
+	found = slabs->fresh > slabs->index;
+	if (found) {
+		*ret_number = slabs->fresh - 1;
+		__atomic_store_n(&slabs->fresh, slabs->fresh - 1, __ATOMIC_RELAXED);
+	}
+	vg_lock_give(&slabs->fresh_lock);
+	return found;
+}
+
+/* A slab more for the class. */
 static bool add_slab(struct vg_slabs *slabs, __u32 class_number)
 {
 	struct vg_slab_class *class = &slabs->class[class_number];
-	__u32 number = __atomic_load_n(&slabs->fresh, __ATOMIC_RELAXED);
+	__u32 number;
 
-	do {
-		if (number >= slabs->slabs_max)
-			break;
-	} while (!__atomic_compare_exchange_n(&slabs->fresh, &number, number + 1, true, __ATOMIC_RELAXED,
-					      __ATOMIC_RELAXED));
-	if (number >= slabs->slabs_max && !steal_slab(slabs, &number))
+	if (!fresh_slab(slabs, &number) && !steal_slab(slabs, &number))
 		return false;
 
 	/* The slab is this thread's alone. Its class is written before any cell of it can be named in the index. */
-	__atomic_store_n(&slabs->classes[number], (__u8)(class_number + 1), __ATOMIC_RELEASE);
 	slabs->slab[number] = (struct vg_slab){ 0 };
 	vg_lock_take(&class->lock);
-	list_append(slabs, &class->empty, number);
+	__atomic_store_n(&slabs->classes[number], (__u8)(class_number + 1), __ATOMIC_RELEASE);
+	empty_add(slabs, class, number);
 	vg_lock_give(&class->lock);
 	return true;
+}
+
+/* Take this very slab if no cell of it is in use. */
+static bool take_slab(struct vg_slabs *slabs, __u32 number)
+{
+	__u32 class_number = __atomic_load_n(&slabs->classes[number], __ATOMIC_ACQUIRE) - 1u;
+	struct vg_slab_class *class;
+	bool found;
+
+	if (class_number >= VG_SLAB_CLASSES)
+		return false;
+	class = &slabs->class[class_number];
+	vg_lock_take(&class->lock);
+	/* A slab's class is written before it is listed: if this class's list has it, the class is still this one. */
+	found = __atomic_load_n(&slabs->slab[number].empty, __ATOMIC_ACQUIRE) &&
+		__atomic_load_n(&slabs->classes[number], __ATOMIC_RELAXED) == class_number + 1 &&
+		!is_resting(slabs, class_number, number);
+	if (found)
+		empty_remove(slabs, class, number);
+	vg_lock_give(&class->lock);
+	return found;
+}
+
+bool vg_slabs_extend_index(struct vg_slabs *slabs, __u64 bytes)
+{
+	bool done = true;
+
+	if (bytes <= (__u64)__atomic_load_n(&slabs->index, __ATOMIC_RELAXED) * VG_SLAB_BYTES)
+		return true;
+	vg_lock_take(&slabs->fresh_lock);
+	while (done && (__u64)slabs->index * VG_SLAB_BYTES < bytes) {
+		__u32 next = slabs->index;
+
+		done = next < slabs->slabs_max && (next < slabs->fresh || take_slab(slabs, next));
+		if (!done)
+			break;
+		__atomic_store_n(&slabs->classes[next], 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&slabs->index, next + 1, __ATOMIC_RELAXED);
+		if (slabs->fresh < slabs->index)
+			__atomic_store_n(&slabs->fresh, slabs->index, __ATOMIC_RELAXED);
+	}
+	vg_lock_give(&slabs->fresh_lock);
+	return done;
 }
 
 /* Give cells back until the cache holds `left` of the class. */
@@ -214,7 +283,7 @@ int vg_slabs_init(struct vg_slabs *slabs, void *arena, __u32 offset, __u32 slabs
 	memset(slabs, 0, sizeof(*slabs));
 	slabs->arena = arena;
 	slabs->offset = offset;
-	slabs->slabs_max = slabs_max;
+	slabs->slabs_max = slabs->fresh = slabs_max;
 	slabs->classes = classes;
 	for (__u32 i = 0; i < VG_SLAB_CLASSES; i++) {
 		struct vg_slab_class *class = &slabs->class[i];
@@ -249,7 +318,7 @@ bool vg_slab_claim(struct vg_slabs *slabs, __u64 *claimed, __u32 class, __u32 ce
 		return false;
 	number = (cell - slabs->offset) / VG_SLAB_BYTES;
 	within = cell - slab_offset(slabs, number);
-	if (slabs->classes[number] != class + 1 || within % slabs->class[class].cell_bytes ||
+	if (number < slabs->index || slabs->classes[number] != class + 1 || within % slabs->class[class].cell_bytes ||
 	    within / slabs->class[class].cell_bytes >= slabs->class[class].cells)
 		return false;
 	bit = (cell - slabs->offset) / VG_CELL_ALIGN;
@@ -262,24 +331,24 @@ bool vg_slab_claim(struct vg_slabs *slabs, __u64 *claimed, __u32 class, __u32 ce
 
 void vg_slabs_claimed(struct vg_slabs *slabs, const __u64 *claimed)
 {
-	__u32 last_used = 0;
+	__u32 first_used = slabs->slabs_max;
 
-	for (__u32 number = 0; number < slabs->slabs_max; number++)
+	for (__u32 number = slabs->slabs_max; number-- > slabs->index;)
 		if (slabs->slab[number].used)
-			last_used = number + 1;
-	for (__u32 number = last_used; number < slabs->slabs_max; number++)
+			first_used = number;
+	for (__u32 number = slabs->index; number < first_used; number++)
 		slabs->classes[number] = 0;
-	slabs->fresh = last_used;
+	slabs->fresh = first_used;
 
-	for (__u32 number = 0; number < last_used; number++) {
+	for (__u32 number = first_used; number < slabs->slabs_max; number++) {
 		struct vg_slab *slab = &slabs->slab[number];
 		struct vg_slab_class *class;
 
-		if (slabs->classes[number] == 0 || slabs->classes[number] > VG_SLAB_CLASSES)
-			slabs->classes[number] = VG_SLAB_CLASS_LINE + 1; /* nobody claimed a cell: any class will do */
+		if (!slab->used) /* nobody claimed a cell: any class will do */
+			slabs->classes[number] = VG_SLAB_CLASS_ITEM + 1;
 		class = &slabs->class[slabs->classes[number] - 1];
 		if (!slab->used) {
-			list_append(slabs, &class->empty, number);
+			empty_add(slabs, class, number);
 			continue;
 		}
 		slab->carved = (__u16)class->cells;

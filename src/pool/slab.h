@@ -3,9 +3,9 @@
  * Cells of the arena: slabs of VG_SLAB_BYTES, each carved into cells of one class; a cache of free cells a worker,
  * and behind the caches one shared list of slabs a class, under a lock.
  *
- * Items, handles and index lines never share a slab: XDP may store an item's access_clock a moment after the item was
- * released, so bytes 6 and 7 of a released item cell must not become anything but an access_clock. For the same
- * reason an empty slab is given to another class only after VG_SLAB_REST_MS.
+ * The index lies in the lowest slabs and takes the next one when it grows; classes take theirs from the top. An empty
+ * slab serves whatever class asks next. One exception: XDP may set the bits of use in a line's words a moment after the
+ * line was released, so a slab of lines rests for VG_SLAB_REST_MS before it becomes something else.
  *
  * Which class a slab has is written in the arena (a byte each, before the slabs), for the next daemon.
  */
@@ -58,7 +58,8 @@ struct vg_slabs {
 	__u32 slabs_max;
 	__u8 *classes;	   /* in the arena: class + 1 of each slab, 0: none yet */
 	struct vg_slab *slab;
-	__u32 fresh;	   /* slabs from here on were never used; atomic */
+	struct vg_lock fresh_lock;
+	__u32 index, fresh; /* slabs of the index; slabs from there up to `fresh` were never used by a class; atomic */
 	__u64 now_ms;	   /* of the last vg_slabs_tick; atomic */
 	struct vg_slab_class class[VG_SLAB_CLASSES];
 };
@@ -70,6 +71,8 @@ void vg_slabs_deinit(struct vg_slabs *slabs);
 /* A cell's arena offset, or 0 when there is none. */
 __u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class);
 void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell);
+/* Make the index's slabs hold so many bytes. False: the next slab is in use, and there are none to give instead. */
+bool vg_slabs_extend_index(struct vg_slabs *slabs, __u64 bytes);
 /* The clock goes on; `cache` is the caller's. */
 void vg_slabs_tick(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms);
 

@@ -26,7 +26,7 @@ void vg_store_prefetch_item(const struct vg_store *store, __u64 hash)
 	const struct vg_bucket *line = vg_bucket_of(store, hash, &control);
 
 	VG_EACH_TAGGED(slot, line, vg_index_tag(hash)) {
-		const __u8 *item = store->arena + __atomic_load_n(&line->cell[slot], __ATOMIC_RELAXED);
+		const __u8 *item = (const __u8 *)vg_line_item(store, line, slot);
 
 		__builtin_prefetch(item);
 		__builtin_prefetch(item + 64);
@@ -34,18 +34,15 @@ void vg_store_prefetch_item(const struct vg_store *store, __u64 hash)
 }
 
 /*
- * Note the use of an item, once in 16 seconds, with the sequence taken from exactly the value it was read under: so it
- * is still that item. If someone else has the bucket the next reader will do it. The value stays what it was: nothing
- * that readers compare has changed.
+ * Note the use of an item in its slot's word, as XDP does: without the sequence. If the word is still what was read it
+ * names this item, or one in its place that was read as soon as it was there, which does no harm.
  */
-static void touch(struct vg_store *store, const struct vg_reading *reading, __u64 now_ms)
+static void touch(const struct vg_reading *reading)
 {
-	__u16 clock = vg_access_clock(now_ms);
+	__u32 word = reading->word, touched = vg_cell_touched(word);
 
-	if (reading->header.access_clock == clock || !vg_sequence_try(&reading->bucket->sequence, reading->sequence))
-		return;
-	__atomic_store_n(&vg_item_at(store, reading->cell)->access_clock, clock, __ATOMIC_RELAXED);
-	vg_sequence_give(&reading->bucket->sequence, reading->sequence);
+	if (touched != word)
+		__atomic_compare_exchange_n(reading->slot, &word, touched, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 /* The value of a valid reading in the arena, copied; false: it moved meanwhile. */
@@ -73,7 +70,6 @@ static bool pin_value(const struct vg_store *store, struct vg_reading *reading, 
 	if (ret_block && !vg_item_expired(item, now_ms)) {
 		*ret_block = vg_item_block(item);
 		vg_block_ref(*ret_block);
-		__atomic_store_n(&item->access_clock, vg_access_clock(now_ms), __ATOMIC_RELAXED);
 	}
 	vg_sequence_give(&reading->bucket->sequence, reading->sequence);
 	return true;
@@ -99,7 +95,9 @@ static void facts_of(const struct vg_reading *reading, const struct vg_key *key,
 		.version = reading->meta.version,
 		.client_flags = reading->meta.client_flags,
 		.marks = reading->meta.marks,
-		.idle_seconds = (__u16)(vg_access_clock(now_ms) - header->access_clock) * 16u,
+		.idle_seconds = reading->word & VG_CELL_USED ?
+					0 :
+					(__u16)(vg_access_clock(now_ms) - header->access_clock) * 16u,
 		.in_heap = header->flags & VG_ITEM_HEAP,
 	};
 	if (ret_facts->in_heap)
@@ -127,8 +125,7 @@ static int read_value(struct vg_store *store, const struct vg_key *key, __u64 no
 	}
 	if (!reading->cell || vg_deadline_passed(reading->expire_ms, now_ms))
 		return -ENOENT;
-	if (!block)
-		touch(store, reading, now_ms);
+	touch(reading);
 	*ret_block = block;
 	return 0;
 }
@@ -200,7 +197,7 @@ int vg_store_facts(struct vg_store *store, const struct vg_key *key, __u64 now_m
 	if (!reading.cell || vg_deadline_passed(reading.expire_ms, now_ms))
 		return -ENOENT;
 	if (touched)
-		touch(store, &reading, now_ms);
+		touch(&reading);
 	facts_of(&reading, key, now_ms, ret_facts);
 	return 0;
 }
@@ -271,7 +268,7 @@ static int store_change(struct vg_store *store, struct vg_store_worker *worker, 
 	__u32 cell;
 	int error;
 
-	if (item && vg_item_patch(store, place->bucket, item, change, now_ms)) {
+	if (item && vg_item_patch(store, worker, item, change, now_ms)) {
 		place->changed = true;
 		tell(store, key, item, VG_CHANGE_STORE);
 		return 0;
@@ -288,7 +285,7 @@ static int extension_change(struct vg_store *store, struct vg_store_worker *work
 	__u32 cell;
 	int error;
 
-	if (vg_item_patch_extension(store, place->bucket, item, change)) {
+	if (vg_item_patch_extension(store, worker, item, change)) {
 		place->changed = true;
 		tell(store, key, item, change->action);
 		return 0;

@@ -246,7 +246,7 @@ static void publish_change(struct run *run, __u32 key, const struct vg_change *c
 		vg_place_remove(run->store, run->worker, place);
 		vg_observe_key(run->store, VG_OBSERVED_DELETE, &run->keys[key], NULL);
 	} else {
-		vg_item_patch_extension(run->store, place->bucket, item, change);
+		vg_item_patch_extension(run->store, run->worker, item, change);
 		tell(run, key, item, change->action);
 	}
 }

@@ -318,23 +318,28 @@ static void test_xdp_chain(void **state)
 	*line = before;
 }
 
-static void test_xdp_access_clock(void **state)
+/* A use is noted in the slot's word: that there was one, and how often up to three times. The item stays as it is. */
+static void test_xdp_use_is_noted(void **state)
 {
 	struct request get = request_get("touched", 7);
-	__u16 now = (__u16)((CLOCK_NS + UNIX_OFFSET_NS) / 16000000000ULL);
 	struct vg_bucket *bucket;
-	struct vg_item *item = NULL;
+	struct vg_item *item, before;
+	__u32 *word = NULL;
 
 	store_set(fixture.store, "touched", "value", 5, NOW_MS + 100000);
 	bucket = bucket_of("touched");
 	for (int i = 0; i < VG_BUCKET_SLOTS; i++)
 		if (bucket->tag[i] == vg_index_tag(get.ident))
-			item = (struct vg_item *)(fixture.arena + bucket->cell[i]);
-	assert_non_null(item);
-	assert_int_equal(item->access_clock, now);
-	item->access_clock = (__u16)(now - 5);
-	expect_request(&get, XDP_TX, VG_REASON_HIT);
-	assert_int_equal(item->access_clock, now);
+			word = &bucket->cell[i];
+	assert_non_null(word);
+	assert_int_equal(*word & ~VG_CELL_OFFSET, 0);
+	item = (struct vg_item *)(fixture.arena + (*word & VG_CELL_OFFSET));
+	before = *item;
+	for (__u32 use = 1; use < 6; use++) {
+		expect_request(&get, XDP_TX, VG_REASON_HIT);
+		assert_int_equal(*word & ~VG_CELL_OFFSET, VG_CELL_USED | (use < 3 ? use : 3));
+	}
+	assert_memory_equal(item, &before, sizeof(before));
 	assert_true(item->flags & VG_ITEM_DEADLINE);
 	assert_int_equal(vg_load64(item + 1), NOW_MS + 100000);
 }
@@ -592,7 +597,7 @@ int main(void)
 		cmocka_unit_test(test_xdp_get), cmocka_unit_test(test_xdp_get_refusals),
 		cmocka_unit_test(test_xdp_hash_and_partition), cmocka_unit_test(test_xdp_deadlines),
 		cmocka_unit_test(test_xdp_writer_in_bucket), cmocka_unit_test(test_xdp_chain),
-		cmocka_unit_test(test_xdp_access_clock), cmocka_unit_test(test_xdp_handles),
+		cmocka_unit_test(test_xdp_use_is_noted), cmocka_unit_test(test_xdp_handles),
 		cmocka_unit_test(test_xdp_answer_golden), cmocka_unit_test(test_xdp_answer_is_tagged),
 		cmocka_unit_test(test_xdp_steering), cmocka_unit_test(test_xdp_steered_here),
 		cmocka_unit_test(test_every_reason_was_met),

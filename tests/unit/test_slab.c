@@ -94,8 +94,8 @@ static void test_slab_cells_are_disjoint_and_all_there(void **state)
 	}
 }
 
-/* An empty slab serves another class only when it has rested: XDP may be late with a store. */
-static void test_slab_changes_class_after_a_rest(void **state)
+/* An empty slab serves another class at once; one of lines only when it has rested: XDP may be late with a bit. */
+static void test_slab_changes_class(void **state)
 {
 	static __u32 cells[SLABS * VG_SLAB_BYTES / 64 + 1];
 	struct arena *arena = *state;
@@ -104,15 +104,44 @@ static void test_slab_changes_class_after_a_rest(void **state)
 	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000);
 	for (__u32 i = 0; i < count; i++)
 		vg_slab_put(&arena->slabs, &arena->cache[0], 7, cells[i]);
-	assert_int_equal(vg_slab_get(&arena->slabs, &arena->cache[0], VG_SLAB_CLASS_LINE), 0);
-	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000 + VG_SLAB_REST_MS - 1);
-	assert_int_equal(vg_slab_get(&arena->slabs, &arena->cache[0], VG_SLAB_CLASS_LINE), 0);
-	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000 + VG_SLAB_REST_MS);
 	count = fill(arena, VG_SLAB_CLASS_LINE, cells);
 	for (int i = 0; i < SLABS; i++)
 		slabs_given += arena->classes[i] == VG_SLAB_CLASS_LINE + 1;
 	assert_true(slabs_given >= SLABS - 2); /* the cache keeps cells of one or two */
 	assert_int_equal(count, slabs_given * (VG_SLAB_BYTES / 64));
+
+	for (__u32 i = 0; i < count; i++)
+		vg_slab_put(&arena->slabs, &arena->cache[0], VG_SLAB_CLASS_LINE, cells[i]);
+	vg_slabs_tick(&arena->slabs, &arena->cache[0], 1000000 + VG_SLAB_SETTLE_MS);
+	while (vg_slab_get(&arena->slabs, &arena->cache[0], 7)) /* what the caches had of it */
+		;
+	assert_int_equal(vg_slab_get(&arena->slabs, &arena->cache[0], 20), 0);
+	vg_slabs_tick(&arena->slabs, &arena->cache[1], 1000000 + VG_SLAB_SETTLE_MS + VG_SLAB_REST_MS);
+	assert_int_not_equal(vg_slab_get(&arena->slabs, &arena->cache[0], 20), 0);
+}
+
+/* The index takes the lowest slabs, if they are free. */
+static void test_slab_index_grows_from_below(void **state)
+{
+	static __u32 cells[SLABS * VG_SLAB_BYTES / 64 + 1];
+	struct arena *arena = *state;
+	__u32 count;
+
+	assert_true(vg_slabs_extend_index(&arena->slabs, 2 * VG_SLAB_BYTES));
+	count = fill(arena, 7, cells);
+	assert_int_equal(count, (SLABS - 2) * VG_SLAB_BYTES / 64);
+	for (__u32 i = 0; i < count; i++)
+		assert_true(cells[i] >= 3 * VG_SLAB_BYTES);
+	assert_true(vg_slabs_extend_index(&arena->slabs, 2 * VG_SLAB_BYTES));
+	assert_false(vg_slabs_extend_index(&arena->slabs, 2 * VG_SLAB_BYTES + 1));
+	for (__u32 i = 0; i < count; i++)
+		vg_slab_put(&arena->slabs, &arena->cache[0], 7, cells[i]);
+	vg_slabs_tick(&arena->slabs, &arena->cache[0], 1000000);
+	assert_true(vg_slabs_extend_index(&arena->slabs, 2 * VG_SLAB_BYTES + 1));
+	assert_int_equal(arena->slabs.index, 3);
+	assert_true(vg_slabs_extend_index(&arena->slabs, SLABS * VG_SLAB_BYTES));
+	assert_false(vg_slabs_extend_index(&arena->slabs, SLABS * VG_SLAB_BYTES + 1));
+	assert_int_equal(vg_slab_get(&arena->slabs, &arena->cache[0], 7), 0);
 }
 
 static void test_slab_claims_what_is_whole_only(void **state)
@@ -134,12 +163,12 @@ static void test_slab_claims_what_is_whole_only(void **state)
 	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, ARENA_BYTES));
 	assert_false(vg_slab_claim(&arena->slabs, claimed, 5, 0xfffffff0));
 	vg_slabs_claimed(&arena->slabs, claimed);
-	/* All of slab 1 but the claimed cell, then slab 0 and whatever is behind. */
+	/* All of slab 1 but the claimed cell, then whatever is behind, and slab 0. */
 	while ((cell = vg_slab_get(&arena->slabs, &arena->cache[0], 5))) {
 		assert_int_not_equal(cell, slab1 + 48);
 		count++;
 	}
-	assert_int_equal(count, (SLABS - 1) * cells - 1); /* slab 0, empty and of another class, has not rested */
+	assert_int_equal(count, SLABS * cells - 1);
 }
 
 int main(void)
@@ -147,7 +176,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_slab_size_classes),
 		cmocka_unit_test_setup_teardown(test_slab_cells_are_disjoint_and_all_there, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_slab_changes_class_after_a_rest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slab_changes_class, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slab_index_grows_from_below, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slab_claims_what_is_whole_only, setup, teardown),
 	};
 

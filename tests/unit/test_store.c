@@ -123,8 +123,8 @@ static void test_store_append_in_place(void **state)
 		assert_int_equal(vg_store_update(store, &key, NOW_MS, prefix_fn, &extra), 0);
 		length += extra.length;
 		vg_place_take(store, &key, &place);
-		moved += cell != place.line->cell[place.slot];
-		cell = place.line->cell[place.slot];
+		moved += cell != vg_line_cell(place.line, place.slot);
+		cell = vg_line_cell(place.line, place.slot);
 		vg_place_give(&place);
 		if (i % 100 == 0)
 			assert_value(store, &key, NOW_MS, expected, length, 0);

@@ -205,10 +205,10 @@ static void test_store_adopt_half_done_changes(void **state)
 		switch (i) {
 		case 0: /* an item was being written over */
 			line->sequence |= 1;
-			line->reserved = line->cell[slot];
+			store->marks[0] = vg_line_cell(line, slot);
 			break;
 		case 1: /* the same mark, but the change was finished */
-			line->reserved = line->cell[slot];
+			store->marks[0] = vg_line_cell(line, slot);
 			break;
 		case 2: /* a slot was moved within its bucket */
 			for (__u32 to = 0; to < VG_BUCKET_SLOTS; to++)
@@ -242,7 +242,7 @@ static void test_store_adopt_half_done_changes(void **state)
 		assert_int_equal(repair.dropped_torn, i == 0 || i == 2 || i == 4);
 		for (__u64 number = 0; number < 500; number++)
 			assert_int_equal(look(store, number), i == 0 && number == 77 ? 0 : number + 1);
-		for (__u32 bucket = 0; bucket < store->header->index_buckets_max; bucket++)
+		for (__u32 bucket = 0; bucket < buckets; bucket++)
 			assert_int_equal(store->buckets[bucket].sequence & 1, 0);
 		check_consistent(store);
 		vg_store_free(store);
