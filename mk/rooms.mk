@@ -19,7 +19,7 @@ CLI := $(call room_objects,src/cli)
 DAEMON := $(call room_objects,src/daemon)
 LOADER := $(call room_objects,loader)
 
-DAEMON_LIBS := -luring -lbpf -linih -lsystemd -ljansson -lpthread -lm
+DAEMON_LIBS := -luring -lbpf -linih -lsystemd -ljansson -lzstd -lpthread -lm
 LOADER_LIBS := -lxdp -lbpf -lcap -lmicrohttpd -ljansson -lsystemd -lpthread
 CLI_LIBS := -ljansson -lpthread -lm
 

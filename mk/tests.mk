@@ -38,11 +38,15 @@ $(HELPERS): $(B)/%: $(B)/obj/%.o $(B)/libvirgo.a
 	$(call link,-lhiredis $(CLI_LIBS))
 
 FUZZ_CFLAGS := $(filter-out -Werror,$(BASE_CFLAGS)) -g -O1 -fsanitize=fuzzer,address,undefined
-FUZZ_ROOMS := $(call room_sources,src/base src/proto src/pool src/svc src/svc/mem)
+# All that needs no ring.
+FUZZ_ROOMS := $(filter-out %/snapshot_write.c,$(call room_sources,src/base src/proto src/pool src/svc src/svc/mem))
 $(FUZZERS): $(B)/%: %.c $(FUZZ_ROOMS) $(wildcard include/virgo/*.h src/*/*.h src/svc/*/*.h tests/unit/*.h)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_ROOMS) -linih -lsystemd -ljansson -lpthread -lm
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_ROOMS) -linih -lsystemd -ljansson -lzstd -lpthread -lm
+
+# This one reads files and has no node around it.
+$(B)/tests/fuzz/fuzz_snapshot: FUZZ_ROOMS := $(filter-out %/snapshot_write.c,$(call room_sources,src/base src/pool))
 
 .PHONY: check check-root test test-programs test-deps
 test-deps:

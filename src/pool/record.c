@@ -207,6 +207,17 @@ bool vg_record_next(const struct vg_record *transaction, size_t *at, struct vg_r
 	return true;
 }
 
+bool vg_record_take(const void *data, size_t available, struct vg_record *ret_record)
+{
+	struct vg_record_header header;
+
+	if (available < HEADER_BYTES)
+		return false;
+	memcpy(&header, data, sizeof(header));
+	return header_possible(&header) && header.kind != VG_RECORD_TRANSACTION && header.length <= available &&
+	       take_apart(data, &header, ret_record);
+}
+
 static __u32 crc_of(const __u8 *record, const struct vg_record_header *header)
 {
 	__u32 crc = vg_crc32c(0, record + HEADER_BYTES, header->length - HEADER_BYTES);

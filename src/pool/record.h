@@ -96,6 +96,12 @@ enum vg_record_verdict vg_record_read(const void *data, size_t available, struct
 /* The next of a transaction's records, from *at (0 first); false: that was the last. */
 bool vg_record_next(const struct vg_record *transaction, size_t *at, struct vg_record *ret_record);
 
+/*
+ * The record at the front of bytes that have a checksum of their own (a snapshot's block): its own is not looked at, nor
+ * may it be a transaction. Any bytes may be given; false: it is none.
+ */
+bool vg_record_take(const void *data, size_t available, struct vg_record *ret_record);
+
 /* Bytes that the change takes as a record; 0: it has none (EXPIRED, CLEARED, BEGIN, END). */
 __u64 vg_record_bytes(const struct vg_observed *observed);
 /* Write it, without checksum and number. `to` is 8-byte aligned and has room for so many. */

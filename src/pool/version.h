@@ -48,8 +48,8 @@ ssize_t vg_cut_get(struct vg_store *store, __u64 view, const struct vg_key *key,
 
 /*
  * Walk the keys of a view opened for it. fn is called for every key of one bucket, with locks held: it must be short
- * and may keep a value by pinning its block. *position: where the walk is, 0 at first; moved on only if every call of fn
- * returned 0 (else its error comes back, and the same keys come again). Returns 1 when the keys are done.
+ * and may keep a value by pinning its block. *position: where the walk is, 0 at first; moved on only if every call of
+ * fn returned 0 (else its error comes back, and the same keys come again). Returns 1 when the keys are done.
  */
 typedef int (*vg_cut_fn)(void *context, const struct vg_cut_entry *entry);
 int vg_cut_walk(struct vg_store *store, __u64 view, __u64 *position, vg_cut_fn fn, void *context);
