@@ -106,6 +106,8 @@ void vg_resp_null_array(struct vg_out *out, int version);
 void vg_resp_array(struct vg_out *out, __u64 elements);
 void vg_resp_map(struct vg_out *out, int version, __u64 pairs);
 void vg_resp_set(struct vg_out *out, int version, __u64 elements);
+/* What a server says unasked: RESP2 has only an array for it. */
+void vg_resp_push(struct vg_out *out, int version, __u64 elements);
 void vg_resp_bool(struct vg_out *out, int version, bool value);
 /* Text for people: RESP3 marks its format ("txt"). */
 void vg_resp_verbatim(struct vg_out *out, int version, const void *data, size_t length);

@@ -165,6 +165,11 @@ void vg_resp_set(struct vg_out *out, int version, __u64 elements)
 	header(out, version == 3 ? '~' : '*', (__s64)elements);
 }
 
+void vg_resp_push(struct vg_out *out, int version, __u64 elements)
+{
+	header(out, version == 3 ? '>' : '*', (__s64)elements);
+}
+
 void vg_resp_bool(struct vg_out *out, int version, bool value)
 {
 	if (version == 3)

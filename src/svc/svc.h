@@ -42,7 +42,8 @@
 	X(UNREACHABLE, "the owner did not answer")                  \
 	X(REFLECTION, "answer larger than an unproven request")     \
 	X(TRUNCATED, "datagram cut off")                            \
-	X(HTTP, "HTTP on a pool port")
+	X(HTTP, "HTTP on a pool port")                              \
+	X(SLOW_SUBSCRIBER, "subscriber read too slowly: closed")
 
 enum vg_refusal {
 #define X(name, text) VG_REFUSAL_##name,

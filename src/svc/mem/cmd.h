@@ -136,6 +136,22 @@ int vg_cmd_latency_reset(struct vg_call *call);
 int vg_cmd_latency_doctor(struct vg_call *call);
 int vg_cmd_latency_help(struct vg_call *call);
 
+/* cmd_pubsub.c */
+int vg_cmd_subscribe(struct vg_call *call);
+int vg_cmd_psubscribe(struct vg_call *call);
+int vg_cmd_ssubscribe(struct vg_call *call);
+int vg_cmd_unsubscribe(struct vg_call *call);
+int vg_cmd_punsubscribe(struct vg_call *call);
+int vg_cmd_sunsubscribe(struct vg_call *call);
+int vg_cmd_publish(struct vg_call *call);
+int vg_cmd_spublish(struct vg_call *call);
+int vg_cmd_pubsub_channels(struct vg_call *call);
+int vg_cmd_pubsub_numsub(struct vg_call *call);
+int vg_cmd_pubsub_numpat(struct vg_call *call);
+int vg_cmd_pubsub_shardchannels(struct vg_call *call);
+int vg_cmd_pubsub_shardnumsub(struct vg_call *call);
+int vg_cmd_pubsub_help(struct vg_call *call);
+
 /* cmd_multi.c */
 int vg_cmd_multi(struct vg_call *call);
 int vg_cmd_exec(struct vg_call *call);

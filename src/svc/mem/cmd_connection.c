@@ -12,6 +12,13 @@ int vg_cmd_ping(struct vg_call *call)
 {
 	if (call->args > 2)
 		return vg_call_arity_error(call);
+	if (call->client && call->client->flags & VG_CLIENT_PUBSUB && call->version == 2) {
+		vg_resp_array(call->out, 2);
+		vg_resp_bulk_text(call->out, "pong");
+		vg_resp_bulk(call->out, call->args == 2 ? call->arg[1].data : "",
+			     call->args == 2 ? call->arg[1].length : 0);
+		return 0;
+	}
 	if (call->args == 2)
 		vg_resp_bulk(call->out, call->arg[1].data, call->arg[1].length);
 	else

@@ -58,8 +58,27 @@ static void queue(struct vg_call *call)
 	vg_resp_simple(call->out, "QUEUED");
 }
 
+/* What a RESP2 connection with subscriptions may still say: everything else would be lost among the messages. */
+static bool is_for_subscribers(const struct vg_command *command)
+{
+	return command->run == vg_cmd_ping || command->run == vg_cmd_quit || command->run == vg_cmd_reset ||
+	       command->run == vg_cmd_subscribe || command->run == vg_cmd_unsubscribe ||
+	       command->run == vg_cmd_psubscribe || command->run == vg_cmd_punsubscribe ||
+	       command->run == vg_cmd_ssubscribe || command->run == vg_cmd_sunsubscribe;
+}
+
 bool vg_gate_stops(struct vg_call *call)
 {
+	__u32 flags = call->client->flags;
+
+	if (flags & VG_CLIENT_PUBSUB && !(flags & VG_CLIENT_RESP3) && !is_for_subscribers(call->command)) {
+		vg_resp_error(call->out,
+			      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+			      "allowed in this context",
+			      call->command->name);
+		vg_gate_refused(call);
+		return true;
+	}
 	if (call->client->flags & VG_CLIENT_MULTI && !ends_or_guards(call->command)) {
 		queue(call);
 		return true;

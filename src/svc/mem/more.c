@@ -91,6 +91,17 @@ struct vg_client_more *vg_client_more(struct vg_client *client)
 	return client->more;
 }
 
+static void unsubscribe_all(struct vg_env *env, struct vg_subscriptions *own)
+{
+	const char *name;
+	size_t length;
+
+	for (int kind = 0; kind < VG_TOPIC_KINDS; kind++)
+		while ((name = vg_subscriptions_name(own, (enum vg_topic_kind)kind, &length)))
+			vg_hub_unsubscribe(vg_mem_shared(env)->hub[env->worker], own, (enum vg_topic_kind)kind, name,
+					   length);
+}
+
 void vg_client_more_reset(struct vg_client *client)
 {
 	struct vg_env *env = vg_client_session(client)->env;
@@ -100,6 +111,7 @@ void vg_client_more_reset(struct vg_client *client)
 		return;
 	vg_multi_clear(&more->multi, env->mem);
 	vg_unwatch_all(env, &more->watched);
+	unsubscribe_all(env, &more->subscriptions);
 }
 
 void vg_client_more_free(struct vg_client *client)

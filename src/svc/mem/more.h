@@ -6,6 +6,7 @@
 #ifndef VG_MEM_MORE_H
 #define VG_MEM_MORE_H
 
+#include "svc/mem/hub.h"
 #include "svc/mem/interest.h"
 #include "svc/mem/resp_call.h"
 
@@ -48,6 +49,7 @@ void vg_unwatch_all(struct vg_env *env, struct vg_watched **list);
 struct vg_client_more {
 	struct vg_multi multi;
 	struct vg_watched *watched;
+	struct vg_subscriptions subscriptions;
 };
 
 /* Made at the first call; NULL: no memory. */

@@ -243,8 +243,9 @@ enum vg_client_flag {
 	VG_CLIENT_RESP3 = 32,
 	VG_CLIENT_BARRIER = 64,		/* nothing starts before what is pending has ended */
 	VG_CLIENT_MULTI = 128,		/* commands wait for EXEC */
-	VG_CLIENT_WATCHES = 256,
-	VG_CLIENT_GATED = VG_CLIENT_MULTI, /* commands are looked at before they run: gate.c */
+	VG_CLIENT_PUBSUB = 256,		/* has subscriptions */
+	VG_CLIENT_CUT_OFF = 512,	/* reads too slowly: is being closed, and is sent nothing more */
+	VG_CLIENT_GATED = VG_CLIENT_MULTI | VG_CLIENT_PUBSUB, /* commands are looked at before they run: gate.c */
 };
 
 struct vg_client_more;

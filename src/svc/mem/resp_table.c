@@ -27,6 +27,9 @@
 #define NO_KEY 0, 0, 0, VG_ROUTE_HERE
 #define ONE_KEY 1, 1, 1, VG_ROUTE_KEYS
 #define SUB_KEY 2, 2, 1, VG_ROUTE_KEYS
+/* Shard channels stand where keys do; nothing is kept under them. */
+#define SHARD_ONE 1, 1, 1, VG_ROUTE_HERE
+#define SHARD_MANY 1, -1, 1, VG_ROUTE_HERE
 #define TWO_KEYS 1, 2, 1, VG_ROUTE_KEYS
 
 #define SHARDS "request_policy:all_shards"
@@ -132,6 +135,24 @@ static const struct vg_command latency_subs[] = {
 	{ NULL },
 };
 
+#define PUBSUB (VG_CMD_PUBSUB | ANYTIME)
+#define SUBSCRIBER (VG_CMD_PUBSUB | OWN)
+static const struct vg_command pubsub_subs[] = {
+	{ "pubsub|channels", vg_cmd_pubsub_channels, NULL, -2, PUBSUB, VG_ACL_PUBSUB, NO_KEY, "pubsub", "2.8.0", "", "",
+	  "Channels that somebody has subscribed to." },
+	{ "pubsub|help", vg_cmd_pubsub_help, NULL, 2, ANYTIME, 0, NO_KEY, "pubsub", "6.2.0", "", "",
+	  "Says what PUBSUB can do." },
+	{ "pubsub|numpat", vg_cmd_pubsub_numpat, NULL, 2, PUBSUB, VG_ACL_PUBSUB, NO_KEY, "pubsub", "2.8.0", "", "",
+	  "How many patterns are subscribed to." },
+	{ "pubsub|numsub", vg_cmd_pubsub_numsub, NULL, -2, PUBSUB, VG_ACL_PUBSUB, NO_KEY, "pubsub", "2.8.0", "", "",
+	  "How many subscribers channels have." },
+	{ "pubsub|shardchannels", vg_cmd_pubsub_shardchannels, NULL, -2, PUBSUB, VG_ACL_PUBSUB, NO_KEY, "pubsub",
+	  "7.0.0", "", "", "Shard channels that somebody has subscribed to." },
+	{ "pubsub|shardnumsub", vg_cmd_pubsub_shardnumsub, NULL, -2, PUBSUB, VG_ACL_PUBSUB, NO_KEY, "pubsub", "7.0.0",
+	  "", "", "How many subscribers shard channels have." },
+	{ NULL },
+};
+
 #define LOG (VG_CMD_ADMIN | ANYTIME)
 static const struct vg_command slowlog_subs[] = {
 	{ "slowlog|get", vg_cmd_slowlog_get, NULL, -2, LOG, 0, NO_KEY, "server", "2.2.12", "", NODES " " ND,
@@ -226,8 +247,15 @@ const struct vg_command vg_commands[] = {
 	  SHARDS " response_policy:all_succeeded", "Is anybody there?" },
 	{ "psetex", vg_cmd_psetex, NULL, 4, WM, STRING, ONE_KEY, "string", "2.6.0", "OW update", "",
 	  "Writes a value for so many milliseconds." },
+	{ "psubscribe", vg_cmd_psubscribe, NULL, -2, SUBSCRIBER, VG_ACL_PUBSUB, NO_KEY, "pubsub", "2.0.0", "", "",
+	  "Hears what is published to channels that match." },
 	{ "pttl", vg_cmd_pttl, NULL, 2, R | F, KEYSPACE, ONE_KEY, "generic", "2.6.0", "RO access", ND,
 	  "How many milliseconds a key still has." },
+	{ "publish", vg_cmd_publish, NULL, 3, PUBSUB | F, VG_ACL_PUBSUB, NO_KEY, "pubsub", "2.0.0", "", "",
+	  "Says something to all subscribers of a channel." },
+	{ "pubsub", NULL, pubsub_subs, -2, 0, 0, NO_KEY, "pubsub", "2.8.0", "", "", "About subscriptions." },
+	{ "punsubscribe", vg_cmd_punsubscribe, NULL, -1, SUBSCRIBER, VG_ACL_PUBSUB, NO_KEY, "pubsub", "2.0.0", "", "",
+	  "Hears no more of channels that match." },
 	{ "quit", vg_cmd_quit, NULL, -1, OPEN, CONN, NO_KEY, "connection", "1.0.0", "", "", "Closes the connection." },
 	{ "randomkey", vg_cmd_randomkey, NULL, 1, R, KEYSPACE, NO_KEY, "generic", "1.0.0", "", SHARDS " " ND,
 	  "Some key." },
@@ -250,10 +278,18 @@ const struct vg_command vg_commands[] = {
 	{ "setrange", vg_cmd_setrange, NULL, 4, WM, STRING, ONE_KEY, "string", "2.2.0", "RW update", "",
 	  "Writes a part of a value." },
 	{ "slowlog", NULL, slowlog_subs, -2, 0, 0, NO_KEY, "server", "2.2.12", "", "", "About slow commands." },
+	{ "spublish", vg_cmd_spublish, NULL, 3, PUBSUB | F, VG_ACL_PUBSUB, SHARD_ONE, "pubsub", "7.0.0", "not_key", "",
+	  "Says something to all subscribers of a shard channel." },
+	{ "ssubscribe", vg_cmd_ssubscribe, NULL, -2, SUBSCRIBER, VG_ACL_PUBSUB, SHARD_MANY, "pubsub", "7.0.0",
+	  "not_key", "", "Hears what is published to shard channels." },
 	{ "strlen", vg_cmd_strlen, NULL, 2, R | F, STRING, ONE_KEY, "string", "2.2.0", "RO", "",
 	  "How long a value is." },
+	{ "subscribe", vg_cmd_subscribe, NULL, -2, SUBSCRIBER, VG_ACL_PUBSUB, NO_KEY, "pubsub", "2.0.0", "", "",
+	  "Hears what is published to channels." },
 	{ "substr", vg_cmd_getrange, NULL, 4, R, STRING, ONE_KEY, "string", "1.0.0", "RO access", "",
 	  "The old name of GETRANGE." },
+	{ "sunsubscribe", vg_cmd_sunsubscribe, NULL, -1, SUBSCRIBER, VG_ACL_PUBSUB, SHARD_MANY, "pubsub", "7.0.0",
+	  "not_key", "", "Hears no more of shard channels." },
 	{ "time", vg_cmd_time, NULL, 1, ANYTIME | F, 0, NO_KEY, "server", "2.6.0", "", ND, "The time of this node." },
 	{ "touch", vg_cmd_touch, NULL, -2, R | F, KEYSPACE, 1, -1, 1, VG_ROUTE_SUM, "generic", "3.2.1", "RO",
 	  SPLIT " response_policy:agg_sum", "Marks keys as used." },
@@ -263,6 +299,8 @@ const struct vg_command vg_commands[] = {
 	  "What kind of value it is." },
 	{ "unlink", vg_cmd_del, NULL, -2, W | F, KEYSPACE, 1, -1, 1, VG_ROUTE_SUM, "generic", "4.0.0", "RM delete",
 	  SPLIT " response_policy:agg_sum", "Removes keys." },
+	{ "unsubscribe", vg_cmd_unsubscribe, NULL, -1, SUBSCRIBER, VG_ACL_PUBSUB, NO_KEY, "pubsub", "2.0.0", "", "",
+	  "Hears no more of channels." },
 	{ "unwatch", vg_cmd_unwatch, NULL, 1, MULTI, TRANSACTION, NO_KEY, "transactions", "2.2.0", "", "",
 	  "Watches no key any more." },
 	{ "virgo.alloc", vg_cmd_virgo_alloc, NULL, 2, WM, 0, NO_KEY, "virgo", "0.1.0", "", "",

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "svc/mem/hub.h"
 #include "svc/mem/interest.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list, while nodes come and go */
@@ -13,6 +14,8 @@ static struct vg_mem_shared *nodes;
 
 static void shared_free(struct vg_mem_shared *shared)
 {
+	for (int i = 0; i < VG_MEM_WORKERS_MAX; i++)
+		vg_hub_free(shared->hub[i]);
 	vg_interest_free(shared->interest);
 	shared->mem->free(shared->mem->context, shared);
 }
@@ -50,6 +53,8 @@ int vg_mem_shared_join(struct vg_env *env)
 		;
 	if (!shared)
 		error = shared_new(&shared, env);
+	if (!error && !shared->hub[env->worker])
+		error = vg_hub_new(&shared->hub[env->worker], shared->mem);
 	if (!error) {
 		shared->users++;
 		shared->env[env->worker] = env;

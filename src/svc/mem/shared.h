@@ -11,6 +11,7 @@
 #define VG_MEM_WORKERS_MAX 64
 
 struct vg_interest;
+struct vg_hub;
 
 struct vg_mem_shared {
 	struct vg_mem_shared *next; /* nodes of this process: tests run several */
@@ -18,6 +19,7 @@ struct vg_mem_shared {
 	const struct vg_mem *mem;
 	__u32 users;
 	struct vg_env *env[VG_MEM_WORKERS_MAX]; /* by worker; NULL: not there */
+	struct vg_hub *hub[VG_MEM_WORKERS_MAX];	/* likewise */
 	struct vg_interest *interest;
 };
 
