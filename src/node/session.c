@@ -279,6 +279,29 @@ bool vg_session_kill(struct vg_env *env, __u64 id)
 	return found;
 }
 
+bool vg_session_locate(struct vg_env *env, __u64 id, __u32 *ret_worker, struct vg_session_ref *ret_ref)
+{
+	struct vg_world *world = of_env(env)->world;
+	bool found = false;
+
+	for (__u32 w = 0; w < world->worker_count && !found; w++) {
+		struct vg_worker *worker = &world->workers[w];
+
+		pthread_mutex_lock(&worker->registry);
+		for (__u32 i = 0; i < worker->session_count && !found; i++) {
+			const struct vg_node_session *own = &worker->sessions[i];
+
+			found = own->conn && own->session.id == id;
+			if (found && ret_worker)
+				*ret_worker = w;
+			if (found && ret_ref)
+				*ret_ref = (struct vg_session_ref){ .slot = i, .generation = own->generation };
+		}
+		pthread_mutex_unlock(&worker->registry);
+	}
+	return found;
+}
+
 /* ---- housekeeping ---------------------------------------------------------------------------------------------- */
 
 static void tend_one(struct vg_worker *worker, struct vg_node_session *own, __u64 idle_ns)

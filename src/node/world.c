@@ -190,14 +190,27 @@ int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, 
 	return 0;
 }
 
+/* Whether there was any. */
+static bool take_mail(struct vg_world *world)
+{
+	bool any = false;
+
+	for (__u32 w = 0; world->workers && w < world->worker_count; w++) {
+		if (!world->workers[w].mail)
+			continue;
+		any = true;
+		vg_worker_take_mail(&world->workers[w]);
+	}
+	return any;
+}
+
 void vg_world_free(struct vg_world *world)
 {
 	if (!world)
 		return;
 	/* Mail that nobody took: what it carries is given back while everybody it may speak to is still there. */
-	for (__u32 w = 0; world->workers && w < world->worker_count; w++)
-		if (world->workers[w].io)
-			vg_worker_take_mail(&world->workers[w]);
+	while (take_mail(world))
+		;
 	for (__u32 w = 0; world->workers && w < world->worker_count; w++)
 		vg_worker_deinit(&world->workers[w]);
 	free(world->workers);

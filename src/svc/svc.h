@@ -163,8 +163,8 @@ __u64 vg_env_uptime_s(const struct vg_env *env);
 int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), void *context);
 /*
  * Run mail->fn on that worker's thread soon; from any worker's thread. Mail of one worker to another arrives in the
- * order it was posted. fn is called once for each, at the latest when the node is torn down, and owns the mail then; it
- * posts none itself, and neither do closed() and deinit().
+ * order it was posted. fn is called once for each, at the latest when the node is torn down, and owns the mail then.
+ * closed() and deinit() post none.
  */
 struct vg_mail {
 	struct vg_mail *next; /* the mailbox's own */
@@ -226,6 +226,8 @@ struct vg_session *vg_session_find(struct vg_env *env, struct vg_session_ref ref
 /* All sessions of all workers: a snapshot of each, under a lock. For CLIENT LIST and KILL. */
 void vg_sessions_each(struct vg_env *env, void (*fn)(void *context, const struct vg_session *session), void *context);
 bool vg_session_kill(struct vg_env *env, __u64 id); /* closed soon, on its own worker */
+/* Where the session lives, which its reference is good for; false: there is none. The outputs may be NULL. */
+bool vg_session_locate(struct vg_env *env, __u64 id, __u32 *ret_worker, struct vg_session_ref *ret_ref);
 
 /* ---- services -------------------------------------------------------------------------------------------------- */
 

@@ -483,6 +483,11 @@ void vg_session_flush(struct vg_session *session)
 {
 }
 
+bool vg_session_locate(struct vg_env *env, __u64 id, __u32 *ret_worker, struct vg_session_ref *ret_ref)
+{
+	return false;
+}
+
 void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 {
 	vg_out_append(out, "{\"status\":1}", 12);

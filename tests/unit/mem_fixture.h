@@ -20,6 +20,7 @@
 #include "virgo/hash.h"
 
 #define MEM_NODES 3
+#define MEM_SESSIONS 8
 #define MEM_ARENA_BYTES (8u << 20)
 #define MEM_HEAP_BYTES (64u << 20)
 #define MEM_NOW_MS 1700000000000ULL
@@ -200,14 +201,45 @@ void vg_session_resume(struct vg_session *session)
 	mem_collect((struct mem_session *)session);
 }
 
+static struct mem_session *mem_open_sessions[MEM_SESSIONS]; /* by slot */
+static __u32 mem_generation[MEM_SESSIONS];
+
+static __u32 mem_slot(const struct vg_session *session)
+{
+	for (__u32 i = 0; i < MEM_SESSIONS; i++)
+		if (mem_open_sessions[i] == (const struct mem_session *)session)
+			return i;
+	return MEM_SESSIONS;
+}
+
 struct vg_session_ref vg_session_ref(const struct vg_session *session)
 {
-	return (struct vg_session_ref){ 0, 0 };
+	__u32 slot = mem_slot(session);
+
+	return (struct vg_session_ref){ slot, slot < MEM_SESSIONS ? mem_generation[slot] : 0 };
 }
 
 struct vg_session *vg_session_find(struct vg_env *env, struct vg_session_ref ref)
 {
-	return NULL;
+	struct mem_session *session = ref.slot < MEM_SESSIONS ? mem_open_sessions[ref.slot] : NULL;
+
+	return session && session->session.env == env && mem_generation[ref.slot] == ref.generation ? &session->session :
+												       NULL;
+}
+
+bool vg_session_locate(struct vg_env *env, __u64 id, __u32 *ret_worker, struct vg_session_ref *ret_ref)
+{
+	for (__u32 i = 0; i < MEM_SESSIONS; i++) {
+		if (!mem_open_sessions[i] || mem_open_sessions[i]->session.env != env ||
+		    mem_open_sessions[i]->session.id != id)
+			continue;
+		if (ret_worker)
+			*ret_worker = env->worker;
+		if (ret_ref)
+			*ret_ref = (struct vg_session_ref){ i, mem_generation[i] };
+		return true;
+	}
+	return false;
 }
 
 static struct mem_session *mem_listed[4]; /* what CLIENT LIST shows */
@@ -370,7 +402,8 @@ static inline void mem_open(struct mem_session *session, __u16 node)
 	session->session.env = env;
 	session->session.out = &session->out;
 	session->session.protocol = VG_PROTOCOL_RESP;
-	session->session.id = 7;
+	session->session.id = 7 + mem_slot(NULL);
+	mem_open_sessions[mem_slot(NULL)] = session;
 	session->session.created_ns = mem_world.clock.monotonic_ns;
 	session->session.authenticated = !mem_world.settings.password[0];
 	snprintf(session->session.peer, sizeof(session->session.peer), "127.0.0.1:4000");
@@ -449,7 +482,13 @@ static inline void mem_forget_answer(struct mem_session *session)
 
 static inline void mem_close(struct mem_session *session)
 {
+	__u32 slot = mem_slot(&session->session);
+
 	vg_service_mem.closed(&session->session);
+	if (slot < MEM_SESSIONS) {
+		mem_open_sessions[slot] = NULL;
+		mem_generation[slot]++;
+	}
 	vg_out_deinit(&session->out);
 	free(session->input);
 	free(session->answer);

@@ -99,6 +99,11 @@ int vg_cmd_client_no_evict(struct vg_call *call);
 int vg_cmd_client_no_touch(struct vg_call *call);
 int vg_cmd_client_reply(struct vg_call *call);
 int vg_cmd_client_help(struct vg_call *call);
+/* cmd_tracking.c */
+int vg_cmd_client_tracking(struct vg_call *call);
+int vg_cmd_client_caching(struct vg_call *call);
+int vg_cmd_client_trackinginfo(struct vg_call *call);
+int vg_cmd_client_getredir(struct vg_call *call);
 /* A name for a connection: printable, without blanks; false otherwise. */
 bool vg_client_name_is_valid(const char *name, size_t length);
 

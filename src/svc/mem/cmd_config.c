@@ -6,9 +6,14 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "svc/mem/cmd.h"
+#include "base/number.h"
+#include "svc/mem/events.h"
+#include "svc/mem/hub.h"
 #include "svc/mem/resp_watch.h"
+#include "svc/mem/tracking.h"
 
 #define VALUE_BYTES 320
 
@@ -18,6 +23,8 @@ struct parameter {
 	void (*read)(const struct vg_env *env, char value[VALUE_BYTES]);
 	__s64 *number;				/* can be set */
 	__s64 low, high;
+	/* A text that can be set: NULL, or what is wrong with it; it is taken over only with `set`. */
+	const char *(*write)(struct vg_env *env, const struct vg_resp_arg *value, bool set);
 };
 
 static void read_bind(const struct vg_env *env, char value[VALUE_BYTES])
@@ -57,13 +64,72 @@ static void read_timeout(const struct vg_env *env, char value[VALUE_BYTES])
 	snprintf(value, VALUE_BYTES, "%u", env->settings->idle_timeout_s);
 }
 
+static void read_notify(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	vg_event_classes_write(vg_events_classes(vg_mem_shared(env)), value);
+}
+
+static const char *write_notify(struct vg_env *env, const struct vg_resp_arg *value, bool set)
+{
+	__u32 classes;
+
+	if (!vg_event_classes_read(value->data, value->length, &classes))
+		return "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+	if (set)
+		vg_events_set_classes(vg_mem_shared(env), classes);
+	return NULL;
+}
+
+static void read_buffer_limits(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "normal 0 0 0 slave 268435456 67108864 60 pubsub %llu %llu %llu",
+		 (unsigned long long)__atomic_load_n(&vg_hub_limits.hard_bytes, __ATOMIC_RELAXED),
+		 (unsigned long long)__atomic_load_n(&vg_hub_limits.soft_bytes, __ATOMIC_RELAXED),
+		 (unsigned long long)__atomic_load_n(&vg_hub_limits.soft_seconds, __ATOMIC_RELAXED));
+}
+
+/* "<class> <hard> <soft> <seconds>", several times; of them only pubsub has a meaning here. */
+static const char *write_buffer_limits(struct vg_env *env, const struct vg_resp_arg *value, bool set)
+{
+	char text[VALUE_BYTES], *save = NULL, *word[4 * 4];
+	int words = 0;
+
+	if (value->length >= sizeof(text))
+		return "Wrong number of arguments in buffer limit configuration.";
+	memcpy(text, value->data, value->length);
+	text[value->length] = '\0';
+	for (char *at = strtok_r(text, " ", &save); at && words < 16; at = strtok_r(NULL, " ", &save))
+		word[words++] = at;
+	if (words % 4)
+		return "Wrong number of arguments in buffer limit configuration.";
+	for (int i = 0; i < words; i += 4) {
+		bool pubsub = strcasecmp(word[i], "pubsub") == 0;
+		__u64 hard, soft, seconds;
+
+		if (!pubsub && strcasecmp(word[i], "normal") && strcasecmp(word[i], "slave") &&
+		    strcasecmp(word[i], "replica"))
+			return "Invalid client class specified in buffer limit configuration.";
+		if (vg_size_parse(word[i + 1], UINT64_MAX, &hard) || vg_size_parse(word[i + 2], UINT64_MAX, &soft) ||
+		    vg_number_parse(word[i + 3], UINT32_MAX, &seconds))
+			return "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
+		if (!set || !pubsub)
+			continue;
+		__atomic_store_n(&vg_hub_limits.hard_bytes, hard, __ATOMIC_RELAXED);
+		__atomic_store_n(&vg_hub_limits.soft_bytes, soft, __ATOMIC_RELAXED);
+		__atomic_store_n(&vg_hub_limits.soft_seconds, seconds, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
 static const struct parameter parameters[] = {
 	{ "appendonly", "no" },
 	{ "bind", NULL, read_bind },
+	{ "client-output-buffer-limit", NULL, read_buffer_limits, .write = write_buffer_limits },
 	{ "databases", "1" },
 	{ "latency-monitor-threshold", NULL, NULL, &vg_watch_settings.latency_threshold_ms, 0, INT64_MAX / 1000000 },
 	{ "maxmemory", NULL, read_maxmemory },
 	{ "maxmemory-policy", NULL, read_policy },
+	{ "notify-keyspace-events", NULL, read_notify, .write = write_notify },
 	{ "port", NULL, read_port },
 	{ "proto-max-bulk-len", NULL, read_value_max },
 	{ "requirepass", NULL, read_password },
@@ -71,6 +137,7 @@ static const struct parameter parameters[] = {
 	{ "slowlog-log-slower-than", NULL, NULL, &vg_watch_settings.slower_than_us, -1, INT64_MAX },
 	{ "slowlog-max-len", NULL, NULL, &vg_watch_settings.slowlog_length_max, 0, INT64_MAX },
 	{ "timeout", NULL, read_timeout },
+	{ "tracking-table-max-keys", NULL, NULL, &vg_tracking_keys_max, 0, INT64_MAX },
 };
 #define PARAMETERS ((int)(sizeof(parameters) / sizeof(parameters[0])))
 
@@ -140,6 +207,14 @@ static bool check_settings(struct vg_call *call)
 				      (int)(call->arg[i].length & 0x7f), call->arg[i].data);
 			return false;
 		}
+		if (parameter->write) {
+			const char *wrong = parameter->write(call->env, &call->arg[i + 1], false);
+
+			if (!wrong)
+				continue;
+			refuse_setting(call, parameter, wrong);
+			return false;
+		}
 		if (!parameter->number) {
 			refuse_setting(call, parameter, "can't set immutable config");
 			return false;
@@ -165,10 +240,13 @@ int vg_cmd_config_set(struct vg_call *call)
 	if (!check_settings(call))
 		return 0;
 	for (int i = 2; i < call->args; i += 2) {
+		const struct parameter *parameter = find_parameter(&call->arg[i]);
 		__s64 value;
 
-		if (vg_resp_number(call->arg[i + 1].data, call->arg[i + 1].length, &value))
-			__atomic_store_n(find_parameter(&call->arg[i])->number, value, __ATOMIC_RELAXED);
+		if (parameter->write)
+			(void)parameter->write(call->env, &call->arg[i + 1], true);
+		else if (vg_resp_number(call->arg[i + 1].data, call->arg[i + 1].length, &value))
+			__atomic_store_n(parameter->number, value, __ATOMIC_RELAXED);
 	}
 	vg_resp_simple(call->out, "OK");
 	return 0;
@@ -215,7 +293,8 @@ int vg_cmd_config_help(struct vg_call *call)
 		"GET <pattern> [<pattern> ...]", "    Settings whose names match.",
 		"RESETSTAT", "    Count from zero again.",
 		"SET <name> <value> [<name> <value> ...]",
-		"    Change settings: latency-monitor-threshold, slowlog-log-slower-than, slowlog-max-len.",
+		"    Change settings: client-output-buffer-limit, latency-monitor-threshold, notify-keyspace-events,",
+		"    slowlog-log-slower-than, slowlog-max-len, tracking-table-max-keys.",
 		NULL,
 	};
 

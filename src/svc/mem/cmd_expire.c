@@ -43,6 +43,7 @@ bool vg_deadline_read(struct vg_call *call, const struct vg_deadline *deadline, 
 		return false;
 	}
 	*ret_expire_ms = (__u64)when;
+	call->dated = true;
 	return true;
 }
 
@@ -177,7 +178,7 @@ static int deadline(struct vg_call *call, bool seconds, bool absolute)
 	__s64 when;
 
 	if (vg_data_facts(call, &key, false, &facts)) {
-		call->env->stats->misses++;
+		vg_data_miss(call, &key);
 		vg_resp_integer(call->out, -2);
 		return 0;
 	}

@@ -26,10 +26,12 @@ static __s64 count_existing(struct vg_call *call, bool touch)
 	for (int i = 1; i < call->args; i++) {
 		struct vg_key key = vg_call_key(call, i);
 
-		count += vg_data_facts(call, &key, touch, &facts) == 0;
+		if (vg_data_facts(call, &key, touch, &facts) == 0)
+			count++;
+		else
+			vg_data_miss(call, &key);
 	}
 	call->env->stats->hits += (__u64)count;
-	call->env->stats->misses += (__u64)(call->args - 1 - count);
 	return count;
 }
 
@@ -51,7 +53,10 @@ static bool facts_of(struct vg_call *call, int position, struct vg_key_facts *fa
 	struct vg_key key = vg_call_key(call, position);
 
 	if (vg_data_facts(call, &key, false, facts)) {
-		call->env->stats->misses++;
+		if (call->command->run == vg_cmd_type)
+			vg_data_miss(call, &key);
+		else
+			call->env->stats->misses++;
 		return false;
 	}
 	call->env->stats->hits++;

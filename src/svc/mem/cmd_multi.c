@@ -207,25 +207,6 @@ static int watch_one(struct vg_call *call, struct vg_client_more *more, const st
 	return 0;
 }
 
-/* A watched key lives here: its changes are seen where they are made. False: the error was answered. */
-static bool are_here(struct vg_call *call)
-{
-	for (int i = 1; i < call->args; i++) {
-		__u16 partition = vg_partition_of(call->arg[i].data, call->arg[i].length);
-		__u16 owner = vg_cluster_owner(call->env->cluster, partition);
-		const char *address = owner == VG_NODE_NONE ? NULL : vg_cluster_address(call->env->cluster, owner);
-
-		if (owner == vg_cluster_self(call->env->cluster))
-			continue;
-		if (address)
-			vg_resp_error(call->out, "MOVED %u %s", partition, address);
-		else
-			vg_resp_error(call->out, "CLUSTERDOWN Hash slot not served");
-		return false;
-	}
-	return true;
-}
-
 int vg_cmd_watch(struct vg_call *call)
 {
 	struct vg_client_more *more = vg_client_more(call->client);
@@ -237,7 +218,8 @@ int vg_cmd_watch(struct vg_call *call)
 		vg_resp_error(call->out, "ERR WATCH inside MULTI is not allowed");
 		return 0;
 	}
-	if (!are_here(call))
+	/* A watched key lives here: its changes are seen where they are made. */
+	if (!vg_gate_is_here(call))
 		return 0;
 	for (int i = 1; i < call->args && !error; i++) {
 		struct vg_key key = { call->arg[i].data, (__u32)call->arg[i].length,

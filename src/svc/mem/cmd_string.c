@@ -19,7 +19,7 @@ void vg_cmd_get_one(struct vg_call *call, const struct vg_key *key)
 	struct vg_value value;
 
 	if (vg_data_get(call, key, buffer, &value)) {
-		call->env->stats->misses++;
+		vg_data_miss(call, key);
 		vg_resp_null(call->out, call->version);
 		return;
 	}
@@ -37,6 +37,8 @@ struct swap {
 	struct vg_value pinned;	 /* what was read before the update; data NULL: nothing */
 	ssize_t length;		 /* of the old value, -1: there was none */
 	char buffer[VG_CELL_MAX];
+	const struct vg_call *call;
+	struct vg_key key;
 	/* The change itself. */
 	int (*change)(struct swap *swap, const struct vg_entry *old, struct vg_change *change);
 	struct vg_part value;
@@ -51,6 +53,8 @@ static int swap_update(void *context, const struct vg_entry *old, struct vg_chan
 	struct swap *swap = context;
 
 	swap->length = old->exists ? (ssize_t)old->length : -1;
+	if (!old->exists)
+		vg_data_miss(swap->call, &swap->key);
 	if (old->exists && old->length > sizeof(swap->buffer)) {
 		if (swap->pinned.data != old->value || swap->pinned.length != old->length)
 			return -EAGAIN;
@@ -69,16 +73,17 @@ static void unpin(struct swap *swap)
 /* Do the change; 0, or the error was answered (1). swap->length and value say what was there. */
 static int swap_run(struct vg_call *call, struct swap *swap)
 {
-	struct vg_key key = vg_call_key(call, 1);
 	int result;
 
+	swap->call = call;
+	swap->key = vg_call_key(call, 1);
 	for (int tries = 0; tries < SWAP_TRIES_MAX; tries++) {
 		swap->changed = false;
-		result = vg_data_update(call, &key, swap_update, swap);
+		result = vg_data_update(call, &swap->key, swap_update, swap);
 		if (result != -EAGAIN)
 			break;
 		unpin(swap);
-		if (vg_data_get(call, &key, swap->buffer, &swap->pinned))
+		if (vg_data_get(call, &swap->key, swap->buffer, &swap->pinned))
 			swap->pinned = (struct vg_value){ 0 };
 	}
 	/* What is in the buffer is the value itself; what was pinned in vain goes back. */
@@ -101,7 +106,6 @@ static void swap_answer(struct vg_call *call, struct swap *swap)
 	struct vg_value value = swap->pinned;
 
 	if (swap->length < 0) {
-		call->env->stats->misses++;
 		vg_resp_null(call->out, call->version);
 		return;
 	}
@@ -295,7 +299,7 @@ int vg_cmd_getex(struct vg_call *call)
 
 		/* A missing key is answered before a wrong time is. */
 		if (vg_data_facts(call, &key, false, &facts)) {
-			call->env->stats->misses++;
+			vg_data_miss(call, &key);
 			vg_resp_null(call->out, call->version);
 			return 0;
 		}

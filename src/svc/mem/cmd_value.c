@@ -204,7 +204,7 @@ int vg_cmd_strlen(struct vg_call *call)
 	int result = vg_data_facts(call, &key, true, &facts);
 
 	if (result)
-		call->env->stats->misses++;
+		vg_data_miss(call, &key);
 	else
 		call->env->stats->hits++;
 	vg_resp_integer(call->out, result ? 0 : (__s64)facts.value_length);
@@ -221,7 +221,7 @@ int vg_cmd_getrange(struct vg_call *call)
 	if (!vg_call_integer(call, 2, &start) || !vg_call_integer(call, 3, &end))
 		return 0;
 	if (vg_data_get(call, &key, buffer, &value))
-		call->env->stats->misses++;
+		vg_data_miss(call, &key);
 	else
 		call->env->stats->hits++;
 	length = (__s64)value.length;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "svc/mem/cmd.h"
+
 #define LEND_BYTES 32768 /* a value of a view as long as this is copied once and lent, not copied into chunks */
 
 struct set {
@@ -27,9 +29,9 @@ int vg_data_set(const struct vg_call *call, const struct vg_key *key, const void
 {
 	struct set set = { value, length, expire_ms };
 
-	if (!call->view)
+	if (!call->view && !vg_data_is_heard(call))
 		return vg_store_set(call->env->store, key, call->now_ms, value, length, expire_ms);
-	return vg_view_update(call->view, key, set_update, &set);
+	return vg_data_update(call, key, set_update, &set);
 }
 
 static int delete_update(void *context, const struct vg_entry *old, struct vg_change *change)
@@ -42,10 +44,132 @@ static int delete_update(void *context, const struct vg_entry *old, struct vg_ch
 
 int vg_data_delete(const struct vg_call *call, const struct vg_key *key)
 {
-	if (!call->view)
+	if (!call->view && !vg_data_is_heard(call))
 		return vg_store_delete(call->env->store, key, call->now_ms);
-	return vg_view_update(call->view, key, delete_update, NULL);
+	return vg_data_update(call, key, delete_update, NULL);
 }
+
+/* ---- changes that somebody wants to hear of --------------------------------------------------------------------- */
+
+static const char *store_name(const struct vg_command *command, enum vg_event_class *class)
+{
+	*class = VG_EVENT_STRING;
+	if (command->run == vg_cmd_incr || command->run == vg_cmd_decr || command->run == vg_cmd_incrby ||
+	    command->run == vg_cmd_decrby)
+		return "incrby";
+	if (command->run == vg_cmd_incrbyfloat)
+		return "incrbyfloat";
+	if (command->run == vg_cmd_append)
+		return "append";
+	if (command->run == vg_cmd_setrange)
+		return "setrange";
+	if (command->run == vg_cmd_rename || command->run == vg_cmd_renamenx || command->run == vg_cmd_copy) {
+		*class = VG_EVENT_GENERIC;
+		return command->run == vg_cmd_copy ? "copy_to" : "rename_to";
+	}
+	return "set";
+}
+
+static void note_change(const struct vg_call *call, const struct vg_key *key, const struct vg_entry *old,
+			const struct vg_change *change)
+{
+	struct vg_mem_shared *shared = vg_mem_shared(call->env);
+	const struct vg_command *command = call->command;
+	bool passed = change->expire_ms && change->expire_ms <= call->now_ms;
+	bool renamed = command->run == vg_cmd_rename || command->run == vg_cmd_renamenx;
+	__u64 by = call->client ? vg_client_session(call->client)->id : 0;
+	enum vg_event_class class;
+	const char *name;
+
+	if (change->action == VG_CHANGE_STORE && !passed) {
+		name = store_name(command, &class);
+		if (!old->exists)
+			vg_event_note(shared, VG_EVENT_NEW, "new", key, false, by);
+		vg_event_note(shared, class, name, key, true, by);
+		if (call->dated && class == VG_EVENT_STRING)
+			vg_event_note(shared, VG_EVENT_GENERIC, "expire", key, false, by);
+	} else if (!old->exists || change->action == VG_CHANGE_NONE || change->action == VG_CHANGE_VERSION) {
+		return;
+	} else if (change->action == VG_CHANGE_DEADLINE && !passed) {
+		vg_event_note(shared, VG_EVENT_GENERIC, change->expire_ms ? "expire" : "persist", key, true, by);
+	} else {
+		vg_event_note(shared, VG_EVENT_GENERIC, renamed ? "rename_from" : "del", key, true, by);
+	}
+}
+
+struct noted {
+	const struct vg_call *call;
+	const struct vg_key *keys;
+	vg_update_fn update;
+	vg_transaction_fn transaction;
+	void *context;
+};
+
+static int noted_update(void *context, const struct vg_entry *old, struct vg_change *change)
+{
+	const struct noted *noted = context;
+	int error = noted->update(noted->context, old, change);
+
+	if (!error)
+		note_change(noted->call, noted->keys, old, change);
+	return error;
+}
+
+int vg_data_update_noted(const struct vg_call *call, const struct vg_key *key, vg_update_fn fn, void *context)
+{
+	struct noted noted = { .call = call, .keys = key, .update = fn, .context = context };
+	__u32 mark = vg_events_mark();
+	int error;
+
+	if (call->view) {
+		error = vg_view_update(call->view, key, noted_update, &noted);
+	} else {
+		vg_events_mute();
+		error = vg_store_update(call->env->store, key, call->now_ms, noted_update, &noted);
+		vg_events_unmute();
+	}
+	if (error && error != -ENOENT) /* that is said of a key that has just expired, too */
+		vg_events_rewind(mark);
+	return error;
+}
+
+static int noted_transaction(void *context, const struct vg_entry *old, struct vg_change *changes, int count)
+{
+	const struct noted *noted = context;
+	int error = noted->transaction(noted->context, old, changes, count);
+
+	for (int i = 0; i < count && !error; i++)
+		note_change(noted->call, &noted->keys[i], &old[i], &changes[i]);
+	return error;
+}
+
+int vg_data_transact_noted(const struct vg_call *call, const struct vg_key *keys, int count, vg_transaction_fn fn,
+			   void *context)
+{
+	struct noted noted = { .call = call, .keys = keys, .transaction = fn, .context = context };
+	__u32 mark = vg_events_mark();
+	int error;
+
+	if (call->view) {
+		error = vg_view_transact(call->view, keys, count, noted_transaction, &noted);
+	} else {
+		vg_events_mute();
+		error = vg_store_transact(call->env->store, keys, count, call->now_ms, noted_transaction, &noted);
+		vg_events_unmute();
+	}
+	if (error && error != -ENOENT)
+		vg_events_rewind(mark);
+	return error;
+}
+
+void vg_data_miss(const struct vg_call *call, const struct vg_key *key)
+{
+	call->env->stats->misses++;
+	if (vg_data_is_heard(call))
+		vg_event_note(vg_mem_shared(call->env), VG_EVENT_MISS, "keymiss", key, false, 0);
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------------- */
 
 /* A view's values end with it; what is answered may be sent later. */
 struct copy {

@@ -6,7 +6,9 @@
 #ifndef VG_MEM_DATA_H
 #define VG_MEM_DATA_H
 
+#include "svc/mem/events.h"
 #include "svc/mem/resp_call.h"
+#include "svc/mem/shared.h"
 
 /* A value that was read: in the caller's buffer, pinned, or in a view; valid until it is released. */
 struct vg_value {
@@ -58,8 +60,20 @@ static inline int vg_data_facts(const struct vg_call *call, const struct vg_key 
 	return vg_store_facts(call->env->store, key, call->now_ms, touch, ret_facts);
 }
 
+/* Somebody wants to hear of changes: the same, and the change is noted by the command's name for it. */
+int vg_data_update_noted(const struct vg_call *call, const struct vg_key *key, vg_update_fn fn, void *context);
+int vg_data_transact_noted(const struct vg_call *call, const struct vg_key *keys, int count, vg_transaction_fn fn,
+			   void *context);
+
+static inline bool vg_data_is_heard(const struct vg_call *call)
+{
+	return __builtin_expect(vg_events_listening(vg_mem_shared(call->env)) != 0, 0);
+}
+
 static inline int vg_data_update(const struct vg_call *call, const struct vg_key *key, vg_update_fn fn, void *context)
 {
+	if (vg_data_is_heard(call))
+		return vg_data_update_noted(call, key, fn, context);
 	if (__builtin_expect(call->view != NULL, 0))
 		return vg_view_update(call->view, key, fn, context);
 	return vg_store_update(call->env->store, key, call->now_ms, fn, context);
@@ -68,6 +82,8 @@ static inline int vg_data_update(const struct vg_call *call, const struct vg_key
 static inline int vg_data_transact(const struct vg_call *call, const struct vg_key *keys, int count,
 				   vg_transaction_fn fn, void *context)
 {
+	if (vg_data_is_heard(call))
+		return vg_data_transact_noted(call, keys, count, fn, context);
 	if (__builtin_expect(call->view != NULL, 0))
 		return vg_view_transact(call->view, keys, count, fn, context);
 	return vg_store_transact(call->env->store, keys, count, call->now_ms, fn, context);
@@ -76,6 +92,8 @@ static inline int vg_data_transact(const struct vg_call *call, const struct vg_k
 int vg_data_set(const struct vg_call *call, const struct vg_key *key, const void *value, size_t length,
 		__u64 expire_ms);
 int vg_data_delete(const struct vg_call *call, const struct vg_key *key); /* 0 or -ENOENT */
+/* A read found no such key: counted, and told who wants to hear of it. */
+void vg_data_miss(const struct vg_call *call, const struct vg_key *key);
 
 /* Answer a value, or `length` bytes of it from `offset` on, and release it. */
 void vg_call_value(struct vg_call *call, struct vg_value *value, size_t offset, size_t length);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "svc/mem/events.h"
 #include "svc/mem/shared.h"
 #include "svc/mem/view.h"
 
@@ -129,7 +130,8 @@ static int step_locked(void *context, const struct vg_entry *old, struct vg_chan
 static int next_step(struct exec *exec)
 {
 	const struct vg_key *keys;
-	int count;
+	int count, error;
+	__u32 mark;
 
 	exec->end = exec->at;
 	while (exec->end < exec->multi.count && !stands_alone(exec->multi.queued[exec->end]->command))
@@ -137,7 +139,13 @@ static int next_step(struct exec *exec)
 	keys = vg_view_keys(exec->view, &count);
 	if (!count)
 		return run_step(exec, NULL);
-	return vg_store_transact(exec->env->store, keys, count, exec->now_ms, step_locked, exec);
+	mark = vg_events_mark();
+	vg_events_mute(); /* the commands have noted what they change, one by one */
+	error = vg_store_transact(exec->env->store, keys, count, exec->now_ms, step_locked, exec);
+	vg_events_unmute();
+	if (error)
+		vg_events_rewind(mark);
+	return error;
 }
 
 /* ---- the whole of it -------------------------------------------------------------------------------------------- */

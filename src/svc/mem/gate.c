@@ -67,6 +67,27 @@ static bool is_for_subscribers(const struct vg_command *command)
 	       command->run == vg_cmd_ssubscribe || command->run == vg_cmd_sunsubscribe;
 }
 
+/* Every key of the command lives here; false: where it does was answered, as a node of Redis Cluster answers. */
+bool vg_gate_is_here(struct vg_call *call)
+{
+	int last = vg_command_last_key(call->command, call->args);
+
+	for (int i = call->command->first; i && i <= last; i += call->command->step) {
+		__u16 partition = vg_partition_of(call->arg[i].data, call->arg[i].length);
+		__u16 owner = vg_cluster_owner(call->env->cluster, partition);
+		const char *address = owner == VG_NODE_NONE ? NULL : vg_cluster_address(call->env->cluster, owner);
+
+		if (owner == vg_cluster_self(call->env->cluster))
+			continue;
+		if (address)
+			vg_resp_error(call->out, "MOVED %u %s", partition, address);
+		else
+			vg_resp_error(call->out, "CLUSTERDOWN Hash slot not served");
+		return false;
+	}
+	return true;
+}
+
 bool vg_gate_stops(struct vg_call *call)
 {
 	__u32 flags = call->client->flags;
@@ -90,4 +111,14 @@ void vg_gate_refused(struct vg_call *call)
 {
 	if (call->client->flags & VG_CLIENT_MULTI)
 		call->client->more->multi.failed = true;
+}
+
+/* CLIENT CACHING is about the one command behind it; a transaction is one. */
+void vg_gate_passed(struct vg_call *call)
+{
+	struct vg_client *client = call->client;
+
+	if (client->flags & VG_CLIENT_TRACKING && !(client->flags & VG_CLIENT_MULTI) &&
+	    strncmp(call->command->name, "client|", 7) != 0)
+		client->more->tracking.flags &= ~(__u32)VG_TRACKING_CACHING;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "svc/mem/events.h"
 #include "svc/mem/resp.h"
 #include "svc/mem/shared.h"
 #include "svc/mem/window.h"
@@ -97,6 +98,11 @@ static void mem_closed(struct vg_session *session)
 		vg_mem_resp_closed(session);
 }
 
+static void mem_turn(struct vg_env *env)
+{
+	vg_events_flush(env);
+}
+
 const struct vg_service vg_service_mem = {
 	.name = "mem",
 	.number = VG_SERVICE_MEM,
@@ -104,5 +110,6 @@ const struct vg_service vg_service_mem = {
 	.deinit = mem_deinit,
 	.input = mem_input,
 	.closed = mem_closed,
+	.turn = mem_turn,
 	.datagram = vg_mem_datagram,
 };

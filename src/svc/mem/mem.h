@@ -12,12 +12,14 @@
 
 struct vg_window;
 struct vg_mem_shared;
+struct vg_client_more;
 
 /* The service's state on one worker: env->services[VG_SERVICE_MEM]. */
 struct vg_mem_worker {
 	struct vg_window *window;
 	void *resp;			/* the RESP face's own */
 	struct vg_mem_shared *shared;	/* with the node's other workers, see shared.h */
+	struct vg_client_more *tracking_first; /* connections of this worker that keep copies */
 	__u64 stamp_due_ns;		/* when memory_free is counted again */
 	__be16 memory_free_permille;
 };

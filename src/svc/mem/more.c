@@ -112,6 +112,7 @@ void vg_client_more_reset(struct vg_client *client)
 	vg_multi_clear(&more->multi, env->mem);
 	vg_unwatch_all(env, &more->watched);
 	unsubscribe_all(env, &more->subscriptions);
+	vg_tracking_off(client);
 }
 
 void vg_client_more_free(struct vg_client *client)

@@ -9,6 +9,7 @@
 #include "svc/mem/hub.h"
 #include "svc/mem/interest.h"
 #include "svc/mem/resp_call.h"
+#include "svc/mem/tracking.h"
 
 /* ---- MULTI ------------------------------------------------------------------------------------------------------ */
 
@@ -50,6 +51,9 @@ struct vg_client_more {
 	struct vg_multi multi;
 	struct vg_watched *watched;
 	struct vg_subscriptions subscriptions;
+	struct vg_tracking_client tracking;
+	struct vg_client *client; /* whose it is */
+	struct vg_client_more *tracking_next, *tracking_before; /* of those of the worker that track */
 };
 
 /* Made at the first call; NULL: no memory. */

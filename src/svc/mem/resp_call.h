@@ -140,6 +140,7 @@ struct vg_call {
 	__u64 now_ms;
 	__u64 hash;		  /* of arg[hashed]; hashed 0: not made yet */
 	int hashed;
+	bool dated;		  /* a deadline was given with the command */
 	const char *raw;	  /* the request as it came, if it came as an array */
 	size_t raw_length;
 	struct vg_pending *pending; /* where a late answer goes; made by vg_call_defer unless the session has */
@@ -158,7 +159,10 @@ bool vg_call_lookup(struct vg_call *call);
 
 /* gate.c: a connection whose flags are VG_CLIENT_GATED. True: the command was answered and does not run. */
 bool vg_gate_stops(struct vg_call *call);
+/* Does every key of the command live here? False: where it does was answered. */
+bool vg_gate_is_here(struct vg_call *call);
 void vg_gate_refused(struct vg_call *call); /* the command was refused before it came to that */
+void vg_gate_passed(struct vg_call *call);  /* it has run, or its answer is under way */
 
 static inline struct vg_key vg_call_key(struct vg_call *call, int position)
 {
@@ -244,8 +248,9 @@ enum vg_client_flag {
 	VG_CLIENT_BARRIER = 64,		/* nothing starts before what is pending has ended */
 	VG_CLIENT_MULTI = 128,		/* commands wait for EXEC */
 	VG_CLIENT_PUBSUB = 256,		/* has subscriptions */
+	VG_CLIENT_TRACKING = 1024,	/* keeps copies of what it reads */
 	VG_CLIENT_CUT_OFF = 512,	/* reads too slowly: is being closed, and is sent nothing more */
-	VG_CLIENT_GATED = VG_CLIENT_MULTI | VG_CLIENT_PUBSUB, /* commands are looked at before they run: gate.c */
+	VG_CLIENT_GATED = VG_CLIENT_MULTI | VG_CLIENT_PUBSUB | VG_CLIENT_TRACKING, /* commands are looked at before they run: gate.c */
 };
 
 struct vg_client_more;

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "svc/mem/events.h"
 #include "svc/mem/resp_call.h"
 #include "svc/mem/resp_watch.h"
+#include "svc/mem/tracking.h"
 
 static bool check(struct vg_call *call);
 static void needs_connection(struct vg_call *call);
@@ -15,6 +17,8 @@ static int run_here(struct vg_call *call)
 	__u64 started_ns;
 	int result;
 
+	if (call->client && call->client->flags & VG_CLIENT_TRACKING && call->command->flags & VG_CMD_READONLY)
+		vg_tracking_remember(call);
 	if (!vg_watch_wants_time(call)) {
 		result = call->command->run(call);
 		vg_watch_note(call, 0);
@@ -52,6 +56,9 @@ int vg_call_execute(struct vg_call *call)
 	if (gated && vg_gate_stops(call))
 		return 0;
 	result = run(call);
+	vg_events_flush(call->env);
+	if (gated)
+		vg_gate_passed(call);
 	if (result == -EINPROGRESS)
 		return vg_pending_leave(call, out);
 	return result == VG_ROUTE_ANSWERED ? 0 : result;

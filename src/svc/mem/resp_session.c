@@ -211,7 +211,8 @@ static size_t run_batch(struct vg_session *session, const struct batch *batch)
 		session->requests++;
 		env->stats->requests_stream++;
 		last = call.command ? call.command : last;
-		if (client->waiting || client->flags & VG_CLIENT_REPLY_ANY)
+		/* A subscriber reads what its own command causes before the command's answer. */
+		if (client->waiting || client->flags & (VG_CLIENT_REPLY_ANY | VG_CLIENT_PUBSUB))
 			run_aside(session, &call);
 		else
 			vg_call_execute(&call);

@@ -88,8 +88,12 @@ static const struct vg_command config_subs[] = {
 };
 
 static const struct vg_command client_subs[] = {
+	{ "client|caching", vg_cmd_client_caching, NULL, 3, OWN, CONN, NO_KEY, "connection", "6.0.0", "", "",
+	  "Whether the next command's keys are kept as copies." },
 	{ "client|getname", vg_cmd_client_getname, NULL, 2, OWN, CONN, NO_KEY, "connection", "2.6.9", "", "",
 	  "The connection's name." },
+	{ "client|getredir", vg_cmd_client_getredir, NULL, 2, OWN, CONN, NO_KEY, "connection", "6.0.0", "", "",
+	  "Which connection is told instead when copies are stale." },
 	{ "client|help", vg_cmd_client_help, NULL, 2, ANYTIME, CONN, NO_KEY, "connection", "5.0.0", "", "",
 	  "Says what CLIENT can do." },
 	{ "client|id", vg_cmd_client_id, NULL, 2, OWN, CONN, NO_KEY, "connection", "5.0.0", "", "",
@@ -110,6 +114,10 @@ static const struct vg_command client_subs[] = {
 	  "Names the client library." },
 	{ "client|setname", vg_cmd_client_setname, NULL, 3, OWN, CONN, NO_KEY, "connection", "2.6.9", "", "",
 	  "Names the connection." },
+	{ "client|tracking", vg_cmd_client_tracking, NULL, -3, OWN, CONN, NO_KEY, "connection", "6.0.0", "", "",
+	  "Tells the connection when what it has read has changed." },
+	{ "client|trackinginfo", vg_cmd_client_trackinginfo, NULL, 2, OWN, CONN, NO_KEY, "connection", "6.2.0", "",
+	  "", "How tracking is set." },
 	{ NULL },
 };
 

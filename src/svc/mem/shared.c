@@ -6,8 +6,10 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "svc/mem/events.h"
 #include "svc/mem/hub.h"
 #include "svc/mem/interest.h"
+#include "svc/mem/tracking.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list, while nodes come and go */
 static struct vg_mem_shared *nodes;
@@ -16,6 +18,7 @@ static void shared_free(struct vg_mem_shared *shared)
 {
 	for (int i = 0; i < VG_MEM_WORKERS_MAX; i++)
 		vg_hub_free(shared->hub[i]);
+	vg_tracking_free(shared->tracking);
 	vg_interest_free(shared->interest);
 	shared->mem->free(shared->mem->context, shared);
 }
@@ -31,6 +34,8 @@ static int shared_new(struct vg_mem_shared **ret_shared, const struct vg_env *en
 	shared->store = env->store;
 	shared->mem = env->mem;
 	error = vg_interest_new(&shared->interest, env->mem);
+	error = error ?: vg_tracking_new(&shared->tracking, env->mem);
+	error = error ?: vg_store_observe(env->store, vg_events_observe, shared);
 	if (error) {
 		shared_free(shared);
 		return error;

@@ -12,6 +12,7 @@
 
 struct vg_interest;
 struct vg_hub;
+struct vg_tracking;
 
 struct vg_mem_shared {
 	struct vg_mem_shared *next; /* nodes of this process: tests run several */
@@ -21,6 +22,9 @@ struct vg_mem_shared {
 	struct vg_env *env[VG_MEM_WORKERS_MAX]; /* by worker; NULL: not there */
 	struct vg_hub *hub[VG_MEM_WORKERS_MAX];	/* likewise */
 	struct vg_interest *interest;
+	struct vg_tracking *tracking;
+	__u32 listening; /* who wants to hear of changes, see events.h */
+	__u32 notify;	 /* notify-keyspace-events */
 };
 
 /* Once a worker, from the service's init and deinit. 0 or -ENOMEM. */
