@@ -45,7 +45,7 @@ static int random_change(void *context, const struct vg_entry *old, struct vg_ch
 		change->client_flags = (__u32)random_next(random);
 		change->marks = 1;
 		change->version = random_next(random);
-		change->part[0] = (struct vg_part){ NULL, random_next(random) % 20000 };
+		change->part[0] = (struct vg_part){ NULL, random_next(random) % 5000 };
 		change->parts = 1;
 		break;
 	default:
@@ -209,39 +209,52 @@ static void assert_state_of(__u64 changes)
 	assert_int_equal(wal_store_sum(f.store), sums[changes]);
 }
 
+#define ZEROS 999
+
 /* Cut off, or what was not written is zeros: then a record whose last bytes are zeros anyway is whole. */
 static __u64 whole_changes(size_t cut, bool zeros)
 {
+	size_t end = cut + ZEROS;
 	__u64 whole = 0;
 
-	for (; zeros && cut < image_bytes && !image[cut]; cut++)
+	for (; zeros && cut < image_bytes && cut < end && !image[cut]; cut++)
 		;
 	while (whole < CHANGES && ends[whole + 1] <= cut)
 		whole++;
 	return whole;
 }
 
+static void start_from_cut(__u64 whole)
+{
+	assert_int_equal(wal_recover(&f, false), 0);
+	assert_state_of(whole);
+	wal_begin(&f, SEGMENT_BYTES, VG_WAL_SYNC_ALWAYS);
+	wal_set(&f, "after", "the cut");
+	assert_int_equal(vg_wal_finish(f.wal), 0);
+	wal_close(&f);
+	/* And what is written then is found behind it. */
+	assert_int_equal(wal_recover(&f, false), 0);
+	wal_assert(&f, "after", "the cut");
+	assert_int_equal(f.recovered.sequence, whole + 1);
+	wal_close(&f);
+}
+
+/* Every byte is looked at; now and then a store is made of it, too. */
 static void test_wal_cut_at_every_byte(void **state)
 {
-	__u64 whole = 0;
-
 	make_small_log(3);
-	for (size_t cut = 0; cut <= image_bytes; cut += cut > 2000 ? 7 : 1) {
-		whole = whole_changes(cut, cut % 3 == 0);
-		put_image(cut, cut % 3 ? 0 : 999);
-		assert_int_equal(wal_recover(&f, false), 0);
-		assert_state_of(whole);
-		wal_begin(&f, SEGMENT_BYTES, VG_WAL_SYNC_ALWAYS);
-		wal_set(&f, "after", "the cut");
-		assert_int_equal(vg_wal_finish(f.wal), 0);
-		wal_close(&f);
-		/* And what is written then is found behind it. */
-		if (cut % 16 == 0) {
-			assert_int_equal(wal_recover(&f, false), 0);
-			wal_assert(&f, "after", "the cut");
-			assert_int_equal(f.recovered.sequence, whole + 1);
-			wal_close(&f);
-		}
+	for (size_t cut = 0; cut <= image_bytes; cut++) {
+		struct vg_walk walk;
+		struct vg_walk_result result;
+		bool zeros = cut % 3 == 0;
+
+		put_image(cut, zeros ? ZEROS : 0);
+		walk = (struct vg_walk){ .directory_fd = f.directory_fd };
+		assert_int_equal(vg_segments_walk(&walk, &result), 0);
+		assert_true(result.end == VG_WALK_WHOLE || result.end == VG_WALK_TORN);
+		assert_int_equal(result.expected, whole_changes(cut, zeros) + 1);
+		if (cut % 97 == 0 || cut == image_bytes)
+			start_from_cut(whole_changes(cut, zeros));
 	}
 	assert_int_equal(whole_changes(image_bytes, false), CHANGES);
 }

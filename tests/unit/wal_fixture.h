@@ -14,7 +14,7 @@
 #include "pool/segment.h"
 #include "pool/wal.h"
 
-#define WAL_ARENA_BYTES (16u << 20)
+#define WAL_ARENA_BYTES (8u << 20)
 #define WAL_HEAP_BYTES (64u << 20)
 
 struct wal_fixture {
