@@ -28,7 +28,7 @@ struct vg_spawned {
 	enum vg_spawn_stage stage;
 	pid_t pid;
 	int pidfd;		  /* these descriptors are the callee's */
-	bool socket;	  /* a worker: its stdin is a stream socket, stdout and stderr are the daemon's stderr */
+	int input_fd;		  /* the writing end of its stdin, -1: none; terminal, socket: the same as output_fd */
 	int output_fd, error_fd;  /* the reading ends; error_fd -1: there is no stderr of its own */
 };
 
