@@ -10,6 +10,13 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 enum {
+	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
+	BPF_EXIST = 2,
+	BPF_F_LOCK = 4,
+};
+
+enum {
 	BPF_FIB_LKUP_RET_SUCCESS = 0,
 	BPF_FIB_LKUP_RET_BLACKHOLE = 1,
 	BPF_FIB_LKUP_RET_UNREACHABLE = 2,
@@ -49,6 +56,11 @@ enum {
 	BPF_F_MARK_MANGLED_0 = 32,
 	BPF_F_MARK_ENFORCE = 64,
 	BPF_F_IPV6 = 128,
+};
+
+enum {
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+	BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 
 enum {
@@ -147,11 +159,17 @@ enum xdp_action {
 
 typedef _Bool bool;
 
+typedef int __kernel_pid_t;
+
 typedef int __s32;
+
+typedef __kernel_pid_t pid_t;
 
 typedef long long int __s64;
 
 typedef long long unsigned int __u64;
+
+typedef __u64 u64;
 
 typedef __u64 __be64;
 
@@ -167,11 +185,17 @@ typedef signed char __s8;
 
 typedef unsigned char __u8;
 
+typedef __u8 u8;
+
+typedef u8 blk_status_t;
+
 typedef unsigned int __u32;
 
 typedef __u32 __be32;
 
 typedef __u32 __wsum;
+
+typedef __u32 blk_opf_t;
 
 struct in6_addr {
 	union {
@@ -301,10 +325,22 @@ struct bpf_fib_lookup {
 	};
 };
 
+struct cfs_rq {
+	struct rq *rq;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
 struct ethhdr {
 	unsigned char h_dest[6];
 	unsigned char h_source[6];
 	__be16 h_proto;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
 };
 
 struct ipv6hdr {
@@ -324,6 +360,35 @@ struct ipv6hdr {
 			struct in6_addr daddr;
 		} addrs;
 	};
+};
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct request {
+	blk_opf_t cmd_flags;
+};
+
+struct rq {
+	unsigned int nr_running;
+	u64 clock;
+};
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq;
+};
+
+struct sched_info {
+	long long unsigned int last_queued;
+};
+
+struct task_struct {
+	struct sched_entity se;
+	struct sched_info sched_info;
+	pid_t pid;
+	char comm[16];
+	struct css_set *cgroups;
 };
 
 struct vlan_hdr {

@@ -72,7 +72,7 @@ static __always_inline int stamp(struct __sk_buff *skb, const struct vg_frame *f
 	/* The tag of a longer key is not renewed here, so its stamp stays as the daemon wrote it. */
 	if (renew && VG_BE32TOH(header.key_length) > VG_XDP_KEY_MAX)
 		return VG_REASON_EGRESS_OTHER;
-	vg_stamp(&new.load, local);
+	vg_stamp(&new.load, local, vg_service_of(config, frame->udp->source));
 	header.load = new.load;
 	if (renew)
 		new.tag = vg_tag(&header, frame->header + 1, frame->end, config->cluster_key, VG_XDP_KEY_MAX / 8);

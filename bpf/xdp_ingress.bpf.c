@@ -7,7 +7,9 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lib/admit.bpf.h"
+#include "lib/choose.bpf.h"
 #include "lib/get.bpf.h"
+#include "lib/learn.bpf.h"
 #include "lib/steer.bpf.h"
 
 /* What to return for a reason: the verdict in virgo/reasons.h. Reasons of other programs are never returned here. */
@@ -33,12 +35,18 @@ static __always_inline int serve_request(struct vg_serve *serve)
 								   vg_answer(serve, VG_STATUS_OK, 0, VG_REASON_PING);
 	if (header->epoch && header->epoch != VG_HTOBE32(serve->config->epoch))
 		return VG_REASON_STALE_EPOCH;
-	reason = vg_owner_of(serve, &owner);
+	reason = serve->service == VG_LOAD_CPU ? vg_job_owner(serve, &owner) : vg_owner_of(serve, &owner);
 	if (reason != VG_CONTINUE)
 		return reason;
 	/* What another node forwarded is answered here, if only to say that it came to the wrong one. */
-	if (owner != serve->config->node)
-		return header->flags & VG_HTOBE16(VG_FLAG_FORWARDED) ? VG_REASON_BAD_PARTITION : vg_steer(serve, owner);
+	if (owner != serve->config->node) {
+		if (header->flags & VG_HTOBE16(VG_FLAG_FORWARDED))
+			return VG_REASON_BAD_PARTITION;
+		reason = vg_steer(serve, owner);
+		if (serve->service == VG_LOAD_CPU && (reason == VG_REASON_STEERED || reason == VG_REASON_STEERED_OUT))
+			vg_job_sent(owner);
+		return reason;
+	}
 	/* A request that was steered here is answered to the client, if we know how to reach it. */
 	if (header->hops && !vg_neighbour_find(&serve->frame, serve->ctx->ingress_ifindex, serve->now_ns))
 		return VG_REASON_NO_NEIGHBOUR;
@@ -59,7 +67,11 @@ __noinline int vg_receive(struct xdp_md *ctx, __u64 shape, const struct vg_confi
 	if (!config || !local || vg_frame_reopen(&serve.frame, ctx, shape))
 		return VG_REASON_TRUNCATED;
 	serve.now_ns = vg_now_ns();
+	serve.service = vg_service_of(config, serve.frame.udp->dest);
 	reason = vg_admit(&serve);
+	if (serve.frame.header->source_node != VG_HTOBE16(VG_NODE_NONE) &&
+	    (reason == VG_CONTINUE || reason == VG_REASON_IS_REPLY))
+		vg_learn(ctx, shape, config, serve.now_ns);
 	if (reason == VG_CONTINUE)
 		reason = serve_request(&serve);
 	if (serve.answered)
@@ -103,7 +115,7 @@ static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 	if (!config || !local)
 		return VG_REASON_NO_LEASE;
 	/* A group address (lowest bit of the first byte) names no node. */
-	if (frame.udp->dest != config->port_mem || !config->port_mem || frame.ethernet->h_dest[0] & 1 ||
+	if (vg_service_of(config, frame.udp->dest) >= VG_LOADS_MAX || frame.ethernet->h_dest[0] & 1 ||
 	    !is_for_us(&frame, config))
 		return VG_REASON_NOT_VIRGO;
 	reason = vg_frame_check(&frame);

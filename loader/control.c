@@ -16,6 +16,7 @@
 #include "objects.h"
 #include "pin.h"
 #include "probe.h"
+#include "probes.h"
 #include "status.h"
 
 /* ---- load ------------------------------------------------------------------------------------------------------ */
@@ -73,6 +74,26 @@ static int maps_give(const struct vg_pin_root *root, const struct vg_options *op
 	return 0;
 }
 
+/* What the kernel does not take is said, and done without; pins of another layout are an error as everywhere. */
+static int load_probes(struct vg_pin_root *root, const struct vg_options *options)
+{
+	bool adopted;
+
+	vg_probes_configure(options);
+	for (int which = VG_OBJECT_NETWORK_MAX; which < VG_OBJECT_MAX; which++) {
+		int error = vg_probes_wanted(options, which) ? load_one(root, which, &adopted) : 0;
+
+		if (error == -EPROTONOSUPPORT || error == -EEXIST)
+			return error;
+		if (error) {
+			fprintf(stderr, "virgo-agent: warning: no telemetry from %s: %s\n",
+				vg_object_types[which].program, vg_explanation());
+			vg_explain_forget();
+		}
+	}
+	return options->telemetry == VG_TELEMETRY_OFF ? 0 : vg_probes_attach(root, false);
+}
+
 /* Under the lock. */
 static int load_locked(struct vg_pin_root *root, const struct vg_options *options, bool *ret_adopted)
 {
@@ -82,8 +103,10 @@ static int load_locked(struct vg_pin_root *root, const struct vg_options *option
 	error = vg_pin_layout_check(root);
 	if (!error)
 		error = vg_pin_directories_make(root);
-	for (int which = 0; !error && which < VG_OBJECT_MAX; which++)
+	for (int which = 0; !error && which < VG_OBJECT_NETWORK_MAX; which++)
 		error = load_one(root, which, ret_adopted);
+	if (!error)
+		error = load_probes(root, options);
 	if (!error && options->daemon_user_given)
 		error = maps_give(root, options);
 	if (error)

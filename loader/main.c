@@ -37,6 +37,8 @@ enum option_key {
 	KEY_ADMIN,
 	KEY_DETACH_ON_EXIT,
 	KEY_INSECURE,
+	KEY_TELEMETRY,
+	KEY_ADMIN_PORT,
 };
 
 #define OPTION_PIN_ROOT {"pin-root", KEY_PIN_ROOT, "DIR", 0, "In a bpffs (default " VG_PIN_ROOT_DEFAULT ")", 0}
@@ -44,21 +46,25 @@ enum option_key {
 #define OPTION_USER {"daemon-user", KEY_DAEMON_USER, "USER", 0, "Give the maps to this user, as whom virgod runs", 0}
 #define OPTION_MODE {"mode", KEY_MODE, "MODE", 0, "native, generic or auto (default auto)", 0}
 #define OPTION_EGRESS {"egress", KEY_EGRESS, "HOW", 0, "tcx, clsact, none or auto (default auto)", 0}
+#define OPTION_TELEMETRY                                                                                               \
+	{"telemetry", KEY_TELEMETRY, "HOW", 0, "Probes of the scheduler and the block layer: auto, notes or off", 0}
 #define OPTION_JSON {"json", KEY_JSON, NULL, 0, "Print JSON", 0}
 
-static const struct argp_option load_options[] = {OPTION_PIN_ROOT, OPTION_VERBOSE, OPTION_USER, {0}};
+static const struct argp_option load_options[] = {OPTION_PIN_ROOT, OPTION_VERBOSE, OPTION_USER, OPTION_TELEMETRY, {0}};
 static const struct argp_option attach_options[] = {
 	OPTION_PIN_ROOT, OPTION_VERBOSE, OPTION_MODE, OPTION_EGRESS,
 	{"role", KEY_ROLE, "ROLE", 0, "ingress, or pass for the peer of a veth (default ingress)", 0},
 	{0},
 };
 static const struct argp_option plain_options[] = {OPTION_PIN_ROOT, OPTION_VERBOSE, {0}};
+static const struct argp_option upgrade_options[] = {OPTION_PIN_ROOT, OPTION_VERBOSE, OPTION_TELEMETRY, {0}};
 static const struct argp_option show_options[] = {OPTION_PIN_ROOT, OPTION_VERBOSE, OPTION_JSON, {0}};
 static const struct argp_option unload_options[] = {
 	OPTION_PIN_ROOT, OPTION_VERBOSE, {"force", KEY_FORCE, NULL, 0, "Even while a daemon is serving", 0}, {0},
 };
 static const struct argp_option run_options[] = {
-	OPTION_PIN_ROOT, OPTION_VERBOSE, OPTION_USER, OPTION_MODE, OPTION_EGRESS,
+	OPTION_PIN_ROOT, OPTION_VERBOSE, OPTION_USER, OPTION_MODE, OPTION_EGRESS, OPTION_TELEMETRY,
+	{"admin-port", KEY_ADMIN_PORT, "PORT", 0, "The same on 127.0.0.1", 0},
 	{"admin", KEY_ADMIN, "ADDR:PORT", 0, "Where metrics are served (default " ADMIN_DEFAULT ")", 0},
 	{"detach-on-exit", KEY_DETACH_ON_EXIT, NULL, 0, "Take the programs off the interfaces in the end", 0},
 	{"insecure", KEY_INSECURE, NULL, 0, "Allow --admin beyond loopback", 0},
@@ -83,7 +89,7 @@ static const struct command {
 	 plain_options, "IFACE...", 1, VG_INTERFACES_MAX},
 	{"unload", vg_command_unload, "Detach everywhere and remove all pins.", unload_options, "", 0, 0},
 	{"upgrade", vg_command_upgrade, "Put this agent's programs in the place of those that run; data stays.",
-	 plain_options, "", 0, 0},
+	 upgrade_options, "", 0, 0},
 	{"run", vg_command_run, "Load, attach, and stay to serve metrics.",
 	 run_options, "[IFACE...]", 0, VG_INTERFACES_MAX},
 	{"probe", vg_command_probe, "Try what the kernel has of the things VIRGO needs.",
@@ -164,6 +170,7 @@ static error_t on_option(int key, char *argument, struct argp_state *state)
 {
 	static const char *const modes[] = {"auto", "native", "generic", NULL};
 	static const char *const egress_modes[] = {"auto", "tcx", "clsact", "none", NULL};
+	static const char *const telemetry_modes[] = {"auto", "notes", "off", NULL};
 	static const char *const roles[] = {"ingress", "pass", NULL};
 	struct parse *parse = state->input;
 	struct vg_options *options = &parse->options;
@@ -195,6 +202,13 @@ static error_t on_option(int key, char *argument, struct argp_state *state)
 		break;
 	case KEY_ADMIN:
 		options->admin = argument;
+		break;
+	case KEY_ADMIN_PORT:
+		snprintf(options->admin_text, sizeof(options->admin_text), "127.0.0.1:%.6s", argument);
+		options->admin = options->admin_text;
+		break;
+	case KEY_TELEMETRY:
+		options->telemetry = word(state, "telemetry", argument, telemetry_modes);
 		break;
 	case KEY_DETACH_ON_EXIT:
 		options->detach_on_exit = true;

@@ -10,6 +10,12 @@
 
 #define VG_INTERFACES_MAX 64 /* on one command line */
 
+enum vg_telemetry_mode {
+	VG_TELEMETRY_AUTO,
+	VG_TELEMETRY_NOTES, /* measure waiting by notes of our own, even where the kernel takes them */
+	VG_TELEMETRY_OFF,
+};
+
 struct vg_options {
 	const char *pin_root;
 	bool verbose;
@@ -18,12 +24,14 @@ struct vg_options {
 	gid_t daemon_gid;
 	enum vg_attach_mode mode;
 	enum vg_egress_mode egress;
+	enum vg_telemetry_mode telemetry;
 	bool pass_role;
 	bool json;
 	bool force;
 	bool detach_on_exit;
 	bool insecure;
 	const char *admin; /* ADDRESS:PORT */
+	char admin_text[32]; /* of --admin-port */
 	const char *interfaces[VG_INTERFACES_MAX];
 	int interfaces_count;
 };

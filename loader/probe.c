@@ -13,6 +13,7 @@
 
 #include "dispatch.h"
 #include "explain.h"
+#include "probes.h"
 #include "virgo/maps.h"
 
 #define LOOPBACK_IFINDEX 1 /* in every network namespace */
@@ -153,6 +154,16 @@ static int native_try(const char *interface)
 	return error;
 }
 
+static int try_sched_probe(void)
+{
+	return vg_probe_try("sched_switch");
+}
+
+static int try_block_probe(void)
+{
+	return vg_probe_try("block_rq_complete") ?: vg_probe_try("block_rq_issue");
+}
+
 static const struct trial {
 	const char *name;
 	int (*try)(void);
@@ -175,6 +186,10 @@ static const struct trial {
 	 "XDP cannot look routes up, which steering needs: the kernel needs CONFIG_INET"},
 	{"tcx", try_tcx, false,
 	 "no tcx (Linux 6.6 or newer has it): the egress program goes to clsact instead"},
+	{"sched-probe", try_sched_probe, false,
+	 "no BPF on the scheduler's tracepoints (CONFIG_BPF_EVENTS): run-queue delay and CPU use are not measured"},
+	{"block-probe", try_block_probe, false,
+	 "no BPF on the block layer's tracepoints: the time of disk requests is not measured"},
 	{"dispatcher", vg_dispatch_try, false,
 	 "no freplace (function tracing is missing): VIRGO must be the only XDP program of its interfaces"},
 };

@@ -22,6 +22,7 @@
 #include "explain.h"
 #include "objects.h"
 #include "pin.h"
+#include "probes.h"
 
 /* Programs by what they are for; descriptors or -1. */
 struct programs {
@@ -30,6 +31,7 @@ struct programs {
 
 struct upgrade {
 	struct vg_pin_root *root;
+	const struct vg_options *options;
 	struct programs old;	     /* of progs/ */
 	struct programs interrupted; /* of an earlier progs_next/ */
 	struct programs next;
@@ -64,26 +66,38 @@ static __u32 program_id(int fd)
 	return fd >= 0 && !bpf_prog_get_info_by_fd(fd, &info, &info_bytes) ? info.id : 0;
 }
 
+static int next_load_one(struct upgrade *upgrade, enum vg_object which)
+{
+	struct bpf_object *object;
+	int error = vg_object_open(upgrade->root, which, &object);
+
+	if (error)
+		return error;
+	error = vg_object_load(which, object);
+	if (!error)
+		error = vg_object_pin_maps(upgrade->root, object);
+	if (!error)
+		error = vg_pin_put(upgrade->root, VG_PIN_PROGS_NEXT, vg_object_types[which].program,
+				   vg_object_program_fd(which, object));
+	bpf_object__close(object);
+	return error;
+}
+
 /* Load the new programs on the pinned maps, and pin them beside the old ones. */
 static int next_load(struct upgrade *upgrade)
 {
 	int error = vg_pin_directory_make(upgrade->root, VG_PIN_PROGS_NEXT);
 
 	for (int which = 0; !error && which < VG_OBJECT_MAX; which++) {
-		struct bpf_object *object;
-		int fd;
-
-		error = vg_object_open(upgrade->root, which, &object);
-		if (error)
-			break;
-		error = vg_object_load(which, object);
-		if (!error)
-			error = vg_object_pin_maps(upgrade->root, object);
-		if (!error) {
-			fd = vg_object_program_fd(which, object);
-			error = vg_pin_put(upgrade->root, VG_PIN_PROGS_NEXT, vg_object_types[which].program, fd);
+		if (!vg_probes_wanted(upgrade->options, which))
+			continue;
+		error = next_load_one(upgrade, which);
+		if (error && which >= VG_OBJECT_NETWORK_MAX) { /* a node can do without probes */
+			fprintf(stderr, "virgo-agent: warning: no telemetry from %s: %s\n",
+				vg_object_types[which].program, vg_explanation());
+			vg_explain_forget();
+			error = 0;
 		}
-		bpf_object__close(object);
 	}
 	return error ? error : programs_open(upgrade->root, VG_PIN_PROGS_NEXT, &upgrade->next);
 }
@@ -200,16 +214,24 @@ static int upgrade_locked(struct upgrade *upgrade)
 		vg_pin_rollback(upgrade->root);
 		return error;
 	}
+	if (upgrade->options->telemetry == VG_TELEMETRY_OFF)
+		vg_probes_detach(upgrade->root);
+	error = vg_probes_attach(upgrade->root, true);
 	vg_pin_commit(upgrade->root);
+	if (error)
+		return error;
 	return vg_pin_directory_remove(upgrade->root, VG_PIN_PROGS_NEXT);
 }
 
 int vg_command_upgrade(const struct vg_options *options)
 {
 	struct vg_pin_root root;
-	struct upgrade upgrade = {.root = &root, {{-1, -1, -1}}, {{-1, -1, -1}}, {{-1, -1, -1}}};
+	struct upgrade upgrade = {.root = &root, .options = options};
 	int error = vg_caps_require();
 
+	for (int which = 0; which < VG_OBJECT_MAX; which++)
+		upgrade.old.fds[which] = upgrade.interrupted.fds[which] = upgrade.next.fds[which] = -1;
+	vg_probes_configure(options);
 	if (!error)
 		error = vg_pin_root_init(&root, options->pin_root);
 	if (!error)
@@ -217,9 +239,12 @@ int vg_command_upgrade(const struct vg_options *options)
 	if (error)
 		return error;
 	error = upgrade_locked(&upgrade);
-	for (int which = 0; !error && which < VG_OBJECT_MAX; which++)
+	for (int which = 0; !error && which < VG_OBJECT_MAX; which++) {
+		if (upgrade.next.fds[which] < 0)
+			continue;
 		printf("%s: program %u -> %u\n", vg_object_types[which].program, program_id(upgrade.old.fds[which]),
 		       program_id(upgrade.next.fds[which]));
+	}
 	programs_close(&upgrade.old);
 	programs_close(&upgrade.interrupted);
 	programs_close(&upgrade.next);

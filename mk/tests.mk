@@ -26,9 +26,20 @@ $(B)/tests/unit/test_map: $(addprefix $(B)/obj/src/cli/,map_engine.o map_resume.
 $(SIM_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,sim base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
-BPF_TEST_COMMON := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tests/bpf/test_*.c),$(wildcard tests/bpf/*.c)))
+# Programs under test that no object of ours has by itself.
+$(B)/tests/bpf/%.skel.h: tests/bpf/%.bpf.c tests/bpf/choose_run.h $(BPF_HEADERS) | deps
+	$(call say,SKEL,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -Itests/bpf -c $< -o $(@D)/$*.tmp.o
+	$(Q)$(BPFTOOL) gen object $(@D)/$*.bpf.o $(@D)/$*.tmp.o
+	$(Q)$(BPFTOOL) gen skeleton $(@D)/$*.bpf.o name $*_bpf > $@
+
+$(B)/obj/tests/bpf/test_choose.o: | $(B)/tests/bpf/choose.skel.h
+
+BPF_TEST_CFLAGS = -I$(B)/skel -I$(B)/tests/bpf -fno-sanitize=alignment
+BPF_TEST_COMMON := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tests/bpf/test_*.c tests/bpf/*.bpf.c),$(wildcard tests/bpf/*.c)))
 # Headers in frames lie where Ethernet puts them: x86 does not mind, the sanitizer would.
-$(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): EXTRA_CFLAGS = -I$(B)/skel -fno-sanitize=alignment
+$(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): EXTRA_CFLAGS = $(BPF_TEST_CFLAGS)
 $(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): | $(BPF_SKELETONS)
 $(BPF_TESTS): $(B)/%: $(B)/obj/%.o $(BPF_TEST_COMMON) $(TEST_ROOMS) $(call room_archives,uring base)
 	$(call link,-lcmocka $(DAEMON_LIBS))

@@ -5,6 +5,7 @@
 #   scripts/gen-vmlinux.sh [BTF] > vmlinux.h         default: the running kernel's
 #
 # To add a type, add its name to `types` (or, for an enumeration, one of its values) or to `macros`, and run it again.
+# Of the structures in `parts` only the members named there are kept: CO-RE finds them wherever they are.
 # The output depends on the kernel alone: the same twice. Field offsets are looked up at load time (CO-RE), so a header
 # made on one kernel serves all that have the types.
 set -eu
@@ -15,7 +16,10 @@ bpftool=${BPFTOOL:-$(PATH=$PATH:/usr/sbin:/sbin command -v bpftool)}
 types="__u8 __u16 __u32 __u64 __s8 __s16 __s32 __s64 __be16 __be32 __be64 __sum16 __wsum bool true
        xdp_md __sk_buff ethhdr vlan_hdr iphdr ipv6hdr udphdr bpf_fib_lookup
        xdp_action tcx_action_base bpf_map_type
-       BPF_F_MMAPABLE BPF_F_MARK_MANGLED_0 BPF_FIB_LKUP_RET_SUCCESS IPPROTO_UDP"
+       BPF_F_MMAPABLE BPF_F_MARK_MANGLED_0 BPF_FIB_LKUP_RET_SUCCESS IPPROTO_UDP
+       BPF_ANY BPF_LOCAL_STORAGE_GET_F_CREATE blk_status_t"
+parts="task_struct:pid,comm,sched_info,cgroups,se sched_entity:cfs_rq cfs_rq:rq rq:nr_running,clock
+       sched_info:last_queued css_set:dfl_cgrp cgroup:kn kernfs_node:id request:cmd_flags"
 macros="ETH_P_IP ETH_P_IPV6 ETH_P_8021Q ETH_P_8021AD PF_INET PF_INET6 AF_INET AF_INET6"
 
 cat <<'TOP'
@@ -34,7 +38,20 @@ TOP
 
 # A definition starts in column 0 and ends with the first line that closes it there. Members that are pointers need no
 # definition of what they point to.
-"$bpftool" btf dump file "$btf" format c | awk -v wanted="$types" '
+"$bpftool" btf dump file "$btf" format c | awk -v wanted="$types" -v parts="$parts" '
+# Of a structure in `parts`: its first line, its members that are wanted, its last line.
+function trim(body, members,    lines, count, i, kept, member) {
+	count = split(body, lines, "\n")
+	for (i = 1; i <= count; i++) {
+		member = lines[i]
+		sub(/(\[[0-9]*\])*( : [0-9]+)?;.*$/, "", member)
+		sub(/^.*[ \t*]/, "", member)
+		if (lines[i] !~ /^\t/ && lines[i] != "" ||
+		    lines[i] ~ /^\t[^\t]/ && index("," members ",", "," member ","))
+			kept = kept lines[i] "\n"
+	}
+	return kept
+}
 function finish(    i, line, word, count, words) {
 	if (name == "" && body ~ /^enum {/) {
 		count = split(body, words, /[^A-Za-z0-9_]+/)
@@ -44,7 +61,7 @@ function finish(    i, line, word, count, words) {
 	}
 	if (name != "" && !(name in text)) {
 		order[++blocks] = name
-		text[name] = body
+		text[name] = name in part ? trim(body, part[name]) : body
 	}
 	inside = 0
 }
@@ -76,6 +93,12 @@ BEGIN {
 	count = split(wanted, list, /[ \t\n]+/)
 	for (i = 1; i <= count; i++)
 		seed[list[i]] = 1
+	count = split(parts, list, /[ \t\n]+/)
+	for (i = 1; i <= count; i++) {
+		split(list[i], pair, ":")
+		part[pair[1]] = pair[2]
+		seed[pair[1]] = 1
+	}
 }
 !inside && /^(struct|union|enum|typedef) / {
 	inside = 1

@@ -23,6 +23,7 @@ struct vg_serve {
 	const struct vg_config *config;
 	const struct vg_local *local;
 	__u64 now_ns;
+	__u32 service;	  /* VG_LOAD_* */
 	__u32 body_bytes; /* of the answer, when there is one */
 	__u8 status;
 	bool answered;
@@ -35,7 +36,8 @@ static __always_inline __u32 vg_answer_room(const struct vg_frame *frame)
 }
 
 static __always_inline void vg_answer_header(const struct vg_frame *frame, const struct vg_config *config,
-					     const struct vg_local *local, __u8 status, __u32 body_bytes)
+					     const struct vg_local *local, __u32 service, __u8 status,
+					     __u32 body_bytes)
 {
 	struct vg_wire_header *header = frame->header;
 	bool keyed = config->flags & VG_CONFIG_KEYED;
@@ -48,7 +50,7 @@ static __always_inline void vg_answer_header(const struct vg_frame *frame, const
 	header->key_length = 0;
 	header->body_length = VG_HTOBE32(body_bytes);
 	header->argument = 0;
-	vg_stamp(&header->load, local);
+	vg_stamp(&header->load, local, service);
 	header->tag = 0;
 	if (keyed)
 		header->tag = vg_tag(header, header + 1, frame->end, config->cluster_key, 0);
@@ -116,7 +118,7 @@ static __always_inline void vg_answer_write(const struct vg_serve *serve)
 	if (vg_frame_reopen(&frame, serve->ctx, serve->shape))
 		return;
 	vg_turn_link(serve->ctx, &frame);
-	vg_answer_header(&frame, serve->config, serve->local, serve->status, serve->body_bytes);
+	vg_answer_header(&frame, serve->config, serve->local, serve->service, serve->status, serve->body_bytes);
 	udp = frame.udp;
 	port = udp->source;
 	udp->source = udp->dest;

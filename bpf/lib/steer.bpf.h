@@ -15,6 +15,11 @@ struct vg_link {
 	__u32 ifindex;
 };
 
+static __always_inline __be16 vg_steer_port(const struct vg_serve *serve, const struct vg_node *node)
+{
+	return serve->service == VG_LOAD_CPU ? node->port_cpu : node->port_mem;
+}
+
 /* Ask the kernel's routing table. Its result, BPF_FIB_LKUP_RET_*, or negative. */
 static __always_inline long vg_steer_route(const struct vg_serve *serve, const struct vg_node *node,
 					   struct vg_link *link)
@@ -26,7 +31,7 @@ static __always_inline long vg_steer_route(const struct vg_serve *serve, const s
 	query.ifindex = serve->ctx->ingress_ifindex;
 	query.l4_protocol = IPPROTO_UDP;
 	query.sport = frame->udp->source;
-	query.dport = node->port_mem;
+	query.dport = vg_steer_port(serve, node);
 	if (frame->version == 4) {
 		query.family = AF_INET;
 		query.tot_len = VG_BE16TOH(frame->ip4->tot_len);
@@ -83,8 +88,8 @@ static __always_inline void vg_steer_rewrite(const struct vg_serve *serve, const
 	frame->header->hops++;
 	__builtin_memcpy(frame->ethernet->h_source, link->source, sizeof(link->source));
 	__builtin_memcpy(frame->ethernet->h_dest, link->destination, sizeof(link->destination));
-	if (node->port_mem)
-		frame->udp->dest = node->port_mem;
+	if (vg_steer_port(serve, node))
+		frame->udp->dest = vg_steer_port(serve, node);
 	frame->udp->check = 0; /* IPv4: none. IPv6: written below */
 	if (frame->version == 4) {
 		frame->ip4->daddr = node->address4;

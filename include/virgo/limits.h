@@ -45,7 +45,6 @@
 #define VG_JOB_DATA_MAX 65536	    /* bytes of JOB_INPUT and JOB_OUTPUT */
 #define VG_JOB_WINDOW_DEFAULT (256u << 10) /* output sent ahead of the client's JOB_WINDOW */
 #define VG_JOB_WINDOW_MAX (1u << 20)	   /* and at most: it is kept until it was taken */
-#define VG_JOB_ERROR_WINDOW (64u << 10)	   /* the same for stderr */
 #define VG_JOB_INPUT_WINDOW (256u << 10)   /* input the client may send ahead of the node's JOB_WINDOW */
 
 /* The index. */
@@ -74,6 +73,14 @@
 #define VG_STAMP_AGE_MAX_MS 3000    /* a node not heard for so long is chosen only if all are silent */
 #define VG_HEARTBEAT_MS 100	    /* a pair of nodes that has been silent for so long exchanges a datagram */
 #define VG_HEARTBEAT_NODES 64	    /* in larger clusters the heart beats slower in proportion */
+
+/* A CLONE that is asked again finds the node it was sent to for so long; clients give up before. */
+#define VG_STEERED_AGE_MS 30000
+#define VG_STEERED_SETS 4096 /* of four: some 500 a second for so long; what finds no place is not steered */
+
+/* Telemetry. */
+#define VG_CGROUPS_MAX 256    /* cgroups with a histogram of their own; the least recently seen goes first */
+#define VG_IO_STARTS_MAX 4096 /* block requests in flight that are timed */
 
 /* A key this close to its deadline is decided by the daemon: the kernel's coarse clock lags by a tick (≤ 10 ms). */
 #define VG_EXPIRY_DOUBT_MS 12

@@ -26,6 +26,14 @@
 #define VG_MAP_NEIGHBOUR                                                                                               \
 	vg_neighbour /* LRU_HASH[VG_NEIGHBOURS_MAX]: struct vg_ip_address → struct vg_neighbour; by BPF */
 #define VG_MAP_BUDGET vg_budget	      /* PERCPU_ARRAY[1]: struct vg_budget; written by BPF */
+#define VG_MAP_NODE_LOAD vg_node_load /* ARRAY[VG_NODES_MAX], mmapable: struct vg_node_load; by XDP and the daemon */
+#define VG_MAP_STEERED vg_steered     /* ARRAY[VG_STEERED_SETS]: struct vg_steered; by XDP */
+#define VG_MAP_POOL vg_pool	      /* ARRAY[1], mmapable: struct vg_pool; written by the daemon */
+#define VG_MAP_HOST vg_host	      /* ARRAY[1], mmapable: struct vg_host; written by the agent */
+#define VG_MAP_CPU_LOAD vg_cpu_load   /* PERCPU_ARRAY[1]: struct vg_cpu_load; by the scheduler's probe */
+#define VG_MAP_CGROUP_LOAD vg_cgroup_load /* LRU_HASH[VG_CGROUPS_MAX]: cgroup id → struct vg_cgroup_load; by it */
+#define VG_MAP_IO_LOAD vg_io_load     /* PERCPU_ARRAY[VG_IO_MAX]: struct vg_io_load; by the block layer's probes */
+#define VG_MAP_IO_START vg_io_start   /* LRU_HASH[VG_IO_STARTS_MAX]: request → when it was issued; by them */
 
 #define VG_STRINGIFY_(x) #x
 #define VG_MAP_NAME(token) VG_STRINGIFY_(token)
@@ -208,23 +216,39 @@ struct vg_config {
 	__u32 flags;		 /* VG_CONFIG_* */
 	__u32 budget_per_ms;	 /* answers a CPU may give a millisecond; 0: VG_XDP_BUDGET_DEFAULT */
 	__be16 port_mem;	 /* UDP port of the memory pool, 0: off */
-	__be16 ports_other[7];	 /* UDP ports of the other services, 0-filled: stamped on departure, never answered */
+	__be16 ports_other[7];	 /* UDP ports of the other services, 0-filled: VG_CONFIG_PORT_* */
 	__u64 cluster_key[2];	 /* SipHash key, with VG_CONFIG_KEYED */
+	__u32 policy;		 /* enum vg_policy: which node a CLONE goes to that names none */
+	__u32 reserved[3];
 };
-VG_ASSERT_SIZE(struct vg_config, 48);
+VG_ASSERT_SIZE(struct vg_config, 64);
 VG_ASSERT_OFFSET(struct vg_config, port_mem, 16);
 VG_ASSERT_OFFSET(struct vg_config, cluster_key, 32);
+
+/*
+ * Services that have a load of their own, as places in tables; messages to and from a service's port carry its stamp.
+ */
+#define VG_LOAD_MEM 0
+#define VG_LOAD_CPU 1
+#define VG_LOADS_MAX 4
+
+struct vg_service_now {
+	__u32 in_flight;
+	__u32 service_ns;
+};
 
 /* What moves while the daemon runs. Key 0 of vg_local; fields are written one by one, each atomically. */
 struct vg_local {
 	__u64 lease_until_ns;	 /* CLOCK_MONOTONIC; past it the arena is nobody's and XDP passes every request */
 	__u64 unix_offset_ns;	 /* CLOCK_REALTIME - CLOCK_MONOTONIC: makes deadlines comparable in XDP */
-	__u32 in_flight;	 /* the load stamp, host byte order */
+	__u32 in_flight;	 /* the load stamp, host byte order; these two are the memory pool's */
 	__u32 service_ns;
 	__u32 run_queue_delay_ns;
 	__u16 memory_free_permille;
 	__u16 reserved;
-	__u64 reserved2[4];
+	struct vg_service_now other[VG_LOADS_MAX - 1]; /* the same two of the services from VG_LOAD_CPU on */
+	__u32 hot_in_flight;	 /* more requests of the CPU pool in flight than this: the node is hot (policy.h) */
+	__u32 reserved2;
 };
 VG_ASSERT_SIZE(struct vg_local, 64);
 
@@ -285,6 +309,123 @@ struct vg_counter {
 	__u64 bytes;
 };
 VG_ASSERT_SIZE(struct vg_counter, 16);
+
+/*
+ * What a node last said of itself. A stamp is believed from who proves to hold the cluster key, or, without a key,
+ * from the address the node table has. Written by whoever hears it: XDP, and the daemon for what reached its sockets.
+ * Each field is written atomically; a reader may see two stamps mixed, both of which were true a moment ago.
+ */
+struct vg_service_load {
+	__u64 seen_ns; /* CLOCK_MONOTONIC when it came, 0: never */
+	__u32 in_flight;
+	__u32 service_ns;
+	__u32 sent;    /* requests this node has sent there since */
+	__u32 reserved;
+};
+VG_ASSERT_SIZE(struct vg_service_load, 24);
+
+struct vg_node_load {
+	__u64 stamps;	 /* believed, ever */
+	__u64 strangers; /* claimed to be this node's and were not believed */
+	__u64 seen_ns;	 /* the latest of `service` */
+	__u32 run_queue_delay_ns;
+	__u16 memory_free_permille;
+	__u16 reserved;
+	struct vg_service_load service[VG_LOADS_MAX];
+};
+VG_ASSERT_SIZE(struct vg_node_load, 128);
+
+/*
+ * Where requests were sent that named no node, so that one that is asked again goes to the same node and is not done
+ * twice. A set of four; an entry younger than VG_STEERED_AGE_MS gives way to none.
+ */
+#define VG_STEERED_WAYS 4
+struct vg_steered_entry {
+	__u64 name;    /* client and sequence, hashed; 0: free */
+	__u32 seen_ms; /* coarse clock, wraps */
+	__u16 node;
+	__u16 reserved;
+};
+VG_ASSERT_SIZE(struct vg_steered_entry, 16);
+
+struct vg_steered {
+	struct vg_steered_entry entries[VG_STEERED_WAYS];
+};
+VG_ASSERT_SIZE(struct vg_steered, 64);
+
+/* Figures of the daemon, for the agent's pages. Key 0; each field by itself. Counts, but for what is in use now. */
+struct vg_pool {
+	__u64 updated_ns; /* CLOCK_MONOTONIC */
+	__u64 keys, handles, expired;
+	__u64 arena_bytes, arena_used, heap_bytes, heap_used;
+	__u64 requests_stream, requests_datagram, hits, misses, forwarded, refused;
+	__u64 connections_open;
+	__u64 workers;
+	__u64 heartbeats;
+	__u64 reserved[7];
+};
+VG_ASSERT_SIZE(struct vg_pool, 192);
+
+/*
+ * Histograms of time: bucket b counts what took less than 2^(VG_TIME_FIRST_BIT + b) nanoseconds and did not fit the one
+ * before; the last one has no bound.
+ */
+#define VG_TIME_FIRST_BIT 10
+#define VG_TIME_BUCKETS 24
+
+/* What a CPU does, from the scheduler's switches. A stint is the time from one switch to the next. */
+#define VG_STINT_IDLE 0
+#define VG_STINT_BUSY 1
+#define VG_STINT_POLLING 2 /* a task that is known to ask in a loop whether there is work */
+struct vg_cpu_load {
+	__u64 stint_ns[3];    /* by kind, of stints that ended */
+	__u64 switches;
+	__u64 waits;	      /* stints before which the task waited for the CPU */
+	__u64 wait_ns;	      /* and how long together: the run-queue delay */
+	__u64 runnable_ns;    /* tasks on the run queue × time, so that its mean length over any interval is known */
+	__u64 began_clock_ns; /* the stint that lasts, by the run queue's own clock */
+	__u64 reserved;
+	__u32 kind;	      /* its, VG_STINT_* */
+	__u32 runnable;	      /* tasks on the run queue when it began, the running one included */
+	__u64 wait_buckets[VG_TIME_BUCKETS];
+};
+VG_ASSERT_SIZE(struct vg_cpu_load, 272);
+
+/* One switch in VG_CGROUP_SAMPLE is counted for the cgroup of the task that waited. */
+#define VG_CGROUP_SAMPLE 16
+struct vg_cgroup_load {
+	__u64 waits;
+	__u64 wait_ns;
+	__u64 wait_buckets[VG_TIME_BUCKETS];
+};
+VG_ASSERT_SIZE(struct vg_cgroup_load, 208);
+
+/* Requests of the block layer, from issue to completion. */
+#define VG_IO_READ 0
+#define VG_IO_WRITE 1
+#define VG_IO_OTHER 2
+#define VG_IO_MAX 3
+struct vg_io_load {
+	__u64 requests;
+	__u64 bytes;
+	__u64 time_ns;
+	__u64 unseen; /* completed, but the issue was not seen */
+	__u64 time_buckets[VG_TIME_BUCKETS];
+};
+VG_ASSERT_SIZE(struct vg_io_load, 224);
+
+/* What the agent reads of /proc while it runs, once a second. Pressure: the kernel's PSI. */
+struct vg_pressure {
+	__u64 some_us, full_us; /* totals */
+	__u32 some_permille, full_permille; /* of the last second */
+};
+struct vg_host {
+	__u64 updated_ns; /* CLOCK_MONOTONIC */
+	__u64 memory_bytes, memory_available_bytes;
+	struct vg_pressure cpu, memory, io;
+	__u64 reserved[2];
+};
+VG_ASSERT_SIZE(struct vg_host, 112);
 
 struct vg_budget {
 	__u64 tick_ns;	 /* the coarse clock when tokens were last added */

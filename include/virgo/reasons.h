@@ -52,7 +52,9 @@
 	X(EGRESS_NO_LEASE, OK, "departed unstamped: no daemon")                                                        \
 	X(PEER_PASS, PASS, "a veth peer's pass-through program")                                                       \
 	X(NO_NEIGHBOUR, PASS, "steered here, and the client's link address is not known yet")                          \
-	X(TOO_LONG, PASS, "a datagram or value longer than XDP handles")
+	X(TOO_LONG, PASS, "a datagram or value longer than XDP handles")                                   \
+	X(JOB_HERE, PASS, "a job for this node: the best one, or it was sent here")                                    \
+	X(JOB_NO_PLACE, PASS, "a job kept here: too many of late to remember where they went")
 
 enum vg_reason {
 #define X(name, verdict, text) VG_REASON_##name,

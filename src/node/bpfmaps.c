@@ -43,6 +43,9 @@ static const struct array arrays[] = {
 	{ VG_MAP_NAME(VG_MAP_PARTITION), sizeof(struct vg_partition_owner), VG_PARTITIONS,
 	  offsetof(struct vg_bpfmaps, partition) },
 	{ VG_MAP_NAME(VG_MAP_NODE), sizeof(struct vg_node), VG_NODES_MAX, offsetof(struct vg_bpfmaps, node) },
+	{ VG_MAP_NAME(VG_MAP_NODE_LOAD), sizeof(struct vg_node_load), VG_NODES_MAX,
+	  offsetof(struct vg_bpfmaps, node_load) },
+	{ VG_MAP_NAME(VG_MAP_POOL), sizeof(struct vg_pool), 1, offsetof(struct vg_bpfmaps, pool) },
 };
 _Static_assert(sizeof(struct vg_node) % 8 == 0 && sizeof(struct vg_partition_owner) % 8 == 0,
 	       "the kernel rounds elements of an array up to 8 bytes");
@@ -123,6 +126,23 @@ static int lock_arena(struct vg_bpfmaps *maps, const char *folder)
 	return flock(maps->lock_fd, LOCK_EX | LOCK_NB) ? -EBUSY : 0;
 }
 
+/* A node can do without; -1 where there is none, or it is none we know. */
+static int open_cpu_load(const char *folder)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 info_bytes = sizeof(info);
+	char why[VG_OPTION_TEXT_MAX + 128];
+	int fd = open_pin(folder, VG_MAP_NAME(VG_MAP_CPU_LOAD), why, sizeof(why));
+
+	if (fd < 0)
+		return -1;
+	if (!bpf_map_get_info_by_fd(fd, &info, &info_bytes) && info.type == BPF_MAP_TYPE_PERCPU_ARRAY &&
+	    info.value_size == sizeof(struct vg_cpu_load))
+		return fd;
+	close(fd);
+	return -1;
+}
+
 static int open_pinned(struct vg_bpfmaps *maps, const struct vg_options *options, char *why, size_t why_bytes)
 {
 	char folder[VG_OPTION_TEXT_MAX + 32];
@@ -143,6 +163,7 @@ static int open_pinned(struct vg_bpfmaps *maps, const struct vg_options *options
 	if (error)
 		return error;
 	maps->counter_fd = open_pin(folder, VG_MAP_NAME(VG_MAP_COUNTER), why, why_bytes);
+	maps->cpu_load_fd = open_cpu_load(folder);
 	maps->present = maps->counter_fd >= 0;
 	return maps->present ? 0 : maps->counter_fd;
 }
@@ -163,7 +184,7 @@ static int open_anonymous(struct vg_bpfmaps *maps, const struct vg_options *opti
 
 int vg_bpfmaps_open(struct vg_bpfmaps *maps, const struct vg_options *options, char *why, size_t why_bytes)
 {
-	static const struct vg_bpfmaps empty = { .counter_fd = -1, .lock_fd = -1 };
+	static const struct vg_bpfmaps empty = { .counter_fd = -1, .cpu_load_fd = -1, .lock_fd = -1 };
 	int error;
 
 	*maps = empty;
@@ -196,9 +217,11 @@ void vg_bpfmaps_close(struct vg_bpfmaps *maps)
 	maps->arena = NULL;
 	if (maps->counter_fd >= 0)
 		close(maps->counter_fd);
+	if (maps->cpu_load_fd >= 0)
+		close(maps->cpu_load_fd);
 	if (maps->lock_fd >= 0)
 		close(maps->lock_fd);
-	maps->counter_fd = maps->lock_fd = -1;
+	maps->counter_fd = maps->cpu_load_fd = maps->lock_fd = -1;
 	maps->present = false;
 }
 
@@ -229,6 +252,7 @@ void vg_bpfmaps_publish(struct vg_bpfmaps *maps, const struct vg_cluster *cluste
 	config->nodes = cluster->nodes;
 	config->epoch = cluster->epoch;
 	config->budget_per_ms = (__u32)options->xdp_budget;
+	config->policy = (__u32)options->policy;
 	config->ports_other[VG_CONFIG_PORT_CPU] = htons(cluster->node[cluster->self].port_cpu);
 	config->port_mem = htons(cluster->node[cluster->self].port_mem);
 	memcpy(config->cluster_key, cluster->key, sizeof(config->cluster_key));
@@ -257,6 +281,22 @@ void vg_bpfmaps_stamp(struct vg_bpfmaps *maps, __u32 in_flight, __u32 service_ns
 	__atomic_store_n(&maps->local->in_flight, in_flight, __ATOMIC_RELAXED);
 	__atomic_store_n(&maps->local->service_ns, service_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&maps->local->memory_free_permille, memory_free_permille, __ATOMIC_RELAXED);
+}
+
+int vg_bpfmaps_waits(const struct vg_bpfmaps *maps, struct vg_waits *ret_waits)
+{
+	int cpus = maps->cpu_load_fd >= 0 ? libbpf_num_possible_cpus() : 0;
+	static struct vg_cpu_load values[CPUS_MAX]; /* one thread asks */
+	const __u32 key = 0;
+
+	if (cpus <= 0 || cpus > CPUS_MAX || bpf_map_lookup_elem(maps->cpu_load_fd, &key, values))
+		return -ENODATA;
+	*ret_waits = (struct vg_waits){ 0 };
+	for (int i = 0; i < cpus; i++) {
+		ret_waits->waits += values[i].waits;
+		ret_waits->wait_ns += values[i].wait_ns;
+	}
+	return 0;
 }
 
 __u64 vg_bpfmaps_count(const struct vg_bpfmaps *maps, enum vg_reason reason)

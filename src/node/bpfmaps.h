@@ -23,7 +23,10 @@ struct vg_bpfmaps {
 	struct vg_local *local;
 	struct vg_partition_owner *partition;
 	struct vg_node *node;
+	struct vg_node_load *node_load;
+	struct vg_pool *pool;
 	int counter_fd;
+	int cpu_load_fd; /* -1: the scheduler is not watched */
 	int lock_fd; /* held while this daemon owns the arena */
 };
 
@@ -40,6 +43,12 @@ void vg_bpfmaps_publish(struct vg_bpfmaps *maps, const struct vg_cluster *cluste
 void vg_bpfmaps_renew_lease(struct vg_bpfmaps *maps, const struct vg_clock *clock);
 void vg_bpfmaps_drop_lease(struct vg_bpfmaps *maps);
 void vg_bpfmaps_stamp(struct vg_bpfmaps *maps, __u32 in_flight, __u32 service_ns, __u16 memory_free_permille);
+/* How often tasks have waited for a CPU, and for how long together. */
+struct vg_waits {
+	__u64 waits, wait_ns;
+};
+/* -ENODATA where it is not measured. */
+int vg_bpfmaps_waits(const struct vg_bpfmaps *maps, struct vg_waits *ret_waits);
 /* Sum of a reason's counter over CPUs; 0 without maps. */
 __u64 vg_bpfmaps_count(const struct vg_bpfmaps *maps, enum vg_reason reason);
 

@@ -9,10 +9,12 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/prng.h"
+#include "node/load.h"
 #include "node/peers.h"
 #include "node/world.h"
 #include "proto/frame.h"
@@ -41,7 +43,6 @@ struct link {
 	struct ask *asks;     /* ring of VG_PEER_ASKS_MAX, allocated with the first question */
 	__u32 first, count;
 	__u64 sequence;
-	struct vg_load_stamp load; /* of the last answer */
 };
 
 struct vg_peers {
@@ -49,7 +50,6 @@ struct vg_peers {
 	struct link *links;
 	__u16 count;
 	__u64 client; /* names this worker as a client of other nodes */
-	__u64 pings;
 	bool broken; /* some link has failed and its questions wait to be answered */
 	/* Questions that could not be put: answered by the next vg_peers_tend. */
 	struct refused {
@@ -97,7 +97,7 @@ static bool take_reply(struct link *link, const struct vg_frame *frame)
 		return false;
 	if (key && !vg_frame_tag_right(key, &frame->header, frame->key))
 		return false;
-	link->load = frame->header.load;
+	vg_load_heard(link->peers->worker, link->node, VG_LOAD_MEM, &frame->header.load);
 	answer(link, &reply);
 	return true;
 }
@@ -383,41 +383,50 @@ void vg_peers_tend(struct vg_peers *peers)
 		memmove(peers->refused, peers->refused + refused, peers->refused_count * sizeof(peers->refused[0]));
 }
 
-void vg_peers_ping(struct vg_peers *peers, int fd)
+/* Where the port of an address is, whichever family. */
+static __be16 *port_of(const struct sockaddr *address)
+{
+	return address->sa_family == AF_INET ? &((struct sockaddr_in *)address)->sin_port
+					     : &((struct sockaddr_in6 *)address)->sin6_port;
+}
+
+void vg_peers_ping(struct vg_peers *peers, __u16 number, __u16 port, int fd)
 {
 	struct vg_worker *worker = peers->worker;
 	const __u64 *key = vg_cluster_key(worker->env.cluster);
+	const struct vg_cluster_node *node = &worker->env.cluster->node[number];
+	struct sockaddr_storage address = node->address;
 	struct vg_wire_header ping = {
 		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
 		.version = VG_WIRE_VERSION,
 		.opcode = VG_OP_PING,
 		.flags = VG_HTOBE16(VG_FLAG_FORWARDED | (key ? VG_FLAG_TAGGED : 0)),
-		.client = VG_HTOBE64(peers->client),
+		.client = VG_HTOBE64(worker->world->ping_client),
+		.sequence = VG_HTOBE64(worker->world->heartbeats),
 		.source_node = VG_HTOBE16(worker->env.cluster->self),
 		.epoch = VG_HTOBE32(worker->env.cluster->epoch),
 	};
 
-	for (__u16 i = 0; i < peers->count; i++) {
-		const struct vg_cluster_node *node = &worker->env.cluster->node[i];
-
-		if (i == worker->env.cluster->self)
-			continue;
-		ping.sequence = VG_HTOBE64(++peers->pings);
-		if (key)
-			ping.tag = vg_wire_tag(key, &ping);
-		vg_io_sendto(worker->io, fd, &ping, sizeof(ping), (const struct sockaddr *)&node->address,
-			     node->address_length);
-	}
+	*port_of((const struct sockaddr *)&address) = htons(port);
+	if (key)
+		ping.tag = vg_wire_tag(key, &ping);
+	vg_io_sendto(worker->io, fd, &ping, sizeof(ping), (const struct sockaddr *)&address, node->address_length);
 }
 
-void vg_peers_heard(struct vg_peers *peers, const struct vg_wire_header *reply)
+/* Nobody else knows the number that our pings have for a client; under a cluster key the tag is looked at as well. */
+void vg_peers_heard(struct vg_peers *peers, const struct vg_wire_header *reply, const struct sockaddr *source)
 {
-	const __u64 *key = vg_cluster_key(peers->worker->env.cluster);
+	const struct vg_cluster *cluster = peers->worker->env.cluster;
+	const __u64 *key = vg_cluster_key(cluster);
 	__u16 node = VG_BE16TOH(reply->source_node);
+	unsigned int service;
 
-	if (reply->client == VG_HTOBE64(peers->client) && node < peers->count && reply->opcode == VG_OP_PING &&
-	    (!key || vg_wire_tag(key, reply) == reply->tag))
-		peers->links[node].load = reply->load;
+	if (reply->client != VG_HTOBE64(peers->worker->world->ping_client) || reply->opcode != VG_OP_PING ||
+	    node >= peers->count || node == cluster->self || (key && vg_wire_tag(key, reply) != reply->tag))
+		return;
+	service = vg_load_of_port(cluster, node, ntohs(*port_of(source)));
+	if (service < VG_LOADS_MAX)
+		vg_load_heard(peers->worker, node, service, &reply->load);
 }
 
 bool vg_peers_need_tending(const struct vg_peers *peers)
@@ -425,24 +434,18 @@ bool vg_peers_need_tending(const struct vg_peers *peers)
 	return peers->broken || peers->refused_count;
 }
 
+static bool is_usable(void *context, __u16 node)
+{
+	const struct vg_peers *peers = context;
+
+	return peers->links[node].state != LINK_RESTING;
+}
+
 __u16 vg_peers_pick(struct vg_peers *peers)
 {
-	struct vg_worker *worker = peers->worker;
-	__u16 drawn[2], self = worker->env.cluster->self;
+	__u16 node = vg_load_pick(peers->worker, VG_LOAD_MEM, is_usable, peers);
 
-	if (peers->count < 2)
-		return self;
-	for (int i = 0; i < 2; i++) {
-		drawn[i] = (__u16)(vg_env_random(&worker->env) % (peers->count - 1u));
-		drawn[i] += drawn[i] >= self; /* any node but this one */
-		if (peers->links[drawn[i]].state == LINK_RESTING)
-			drawn[i] = i ? drawn[0] : self;
-	}
-	if (drawn[0] == self || drawn[1] == self)
-		return drawn[0] == self ? drawn[1] : drawn[0];
-	return VG_BE32TOH(peers->links[drawn[0]].load.in_flight) <= VG_BE32TOH(peers->links[drawn[1]].load.in_flight)
-		       ? drawn[0]
-		       : drawn[1];
+	return node == VG_NODE_NONE ? peers->worker->env.cluster->self : node;
 }
 
 int vg_peers_new(struct vg_peers **ret_peers, struct vg_worker *worker)

@@ -15,11 +15,12 @@ void vg_peers_free(struct vg_peers *peers);
 /* Deliver failures and time out links; each turn that had something to say, and each twentieth of a second. */
 void vg_peers_tend(struct vg_peers *peers);
 /*
- * Ping every other node by a datagram from `fd`: the answers (vg_peers_heard) are load stamps, and the exchange keeps
- * the link addresses resolved that XDP steers by.
+ * Ping a port of another node by a datagram from `fd`: the answer (vg_peers_heard, or XDP) is a load stamp, and the
+ * exchange keeps the link addresses resolved that XDP steers by.
  */
-void vg_peers_ping(struct vg_peers *peers, int fd);
-void vg_peers_heard(struct vg_peers *peers, const struct vg_wire_header *reply);
+void vg_peers_ping(struct vg_peers *peers, __u16 node, __u16 port, int fd);
+/* An answer that came by datagram from `source`, to whichever worker. */
+void vg_peers_heard(struct vg_peers *peers, const struct vg_wire_header *reply, const struct sockaddr *source);
 bool vg_peers_need_tending(const struct vg_peers *peers);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "node/load.h"
 #include "node/peers.h"
 #include "node/world.h"
 #include "uring/listen.h"
@@ -15,7 +16,6 @@
 
 const struct vg_service *const vg_services[VG_SERVICE_MAX] = {
 	[VG_SERVICE_MEM] = &vg_service_mem,
-	[VG_SERVICE_CPU] = &vg_service_cpu,
 };
 const struct vg_door_facts vg_doors[VG_DOOR_MAX] = {
 	[VG_DOOR_MEM] = { "mem", VG_SERVICE_MEM, VG_PROTOCOL_UNKNOWN },
@@ -25,7 +25,6 @@ const struct vg_door_facts vg_doors[VG_DOOR_MAX] = {
 
 #define TEND_NS 50000000ULL /* housekeeping; also the lease's renewal (VG_LEASE_RENEW_MS) */
 _Static_assert(TEND_NS == VG_LEASE_RENEW_MS * 1000000ULL, "the lease is renewed by the housekeeping timer");
-#define PING_TICKS 20	       /* other nodes are pinged each so many housekeepings: once a second */
 #define DRAIN_NS 5000000000ULL /* a stopping worker waits so long for answers in the making */
 #define SWEEP_BUCKETS 512      /* looked through for expired keys at each housekeeping */
 
@@ -96,15 +95,10 @@ static void *run(void *context)
 static void speak_for_node(struct vg_worker *worker)
 {
 	struct vg_world *world = worker->world;
-	struct vg_stats sum;
 
 	if (!worker->draining)
 		vg_bpfmaps_renew_lease(&world->maps, &worker->clock);
-	vg_env_stats_sum(&worker->env, &sum);
-	vg_bpfmaps_stamp(&world->maps, (__u32)sum.in_flight, (__u32)sum.service_ns_smoothed,
-			 vg_worker_memory_free_permille(world));
-	if (worker->listeners && world->cluster->nodes > 1 && worker->ticks++ % PING_TICKS == 0)
-		vg_peers_ping(worker->env.peers, worker->listener[0].udp_fd);
+	vg_load_tend(worker);
 	vg_store_sweep(world->store, SWEEP_BUCKETS, vg_clock_unix_ms(&worker->clock));
 }
 
@@ -121,6 +115,8 @@ static void begin_drain(struct vg_worker *worker)
 static void tend(struct vg_worker *worker)
 {
 	vg_worker_turn(worker);
+	worker->env.run_queue_delay_ns =
+		__atomic_load_n(&worker->world->maps.local->run_queue_delay_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&worker->env.settings, __atomic_load_n(&worker->world->settings, __ATOMIC_ACQUIRE),
 			 __ATOMIC_RELAXED);
 	if (__atomic_load_n(&worker->stopping, __ATOMIC_ACQUIRE) && !worker->draining)
@@ -197,7 +193,7 @@ static void take_datagram(struct vg_listener *listener, const struct vg_io_event
 	if (header->flags & VG_HTOBE16(VG_FLAG_REPLY) && verdict == VG_WIRE_OK &&
 	    vg_wire_length(header) <= datagram.length) {
 		/* Answers are never answered: two nodes must not talk in a circle. */
-		vg_peers_heard(env->peers, header);
+		vg_peers_heard(env->peers, header, event->peer);
 		return;
 	}
 	if (verdict == VG_WIRE_BAD_MAGIC || verdict == VG_WIRE_BAD_FIELD ||
@@ -334,12 +330,10 @@ static int start_services(struct vg_worker *worker)
 static struct vg_io_config io_config(const struct vg_worker *worker)
 {
 	__u32 connections = (__u32)worker->world->options.connections + worker->env.cluster->nodes;
-	/* A job: reads of its two outputs, a write, its end, two timers; each may have one being cancelled. */
-	__u32 jobs = worker->world->spawner ? 12 * (worker->world->cpu.jobs + worker->world->cpu.workers + 1) : 0;
 
 	return (struct vg_io_config){
 		.entries = 1024,
-		.operations = 3 * connections + 2 * VG_DOOR_MAX + jobs + 1024,
+		.operations = 3 * connections + 2 * VG_DOOR_MAX + 1024,
 		.stream_buffers = 256,
 		.stream_buffer_bytes = 8192,
 		.datagram_buffers = 512,
@@ -362,7 +356,6 @@ int vg_worker_init(struct vg_worker *worker, struct vg_world *world, __u32 numbe
 		.cluster = world->cluster,
 		.stats = &worker->stats,
 		.settings = world->settings,
-		.cpu = &world->cpu,
 		.mem = vg_store_mem(world->store),
 		.chunks = &worker->chunks,
 		.node = worker,

@@ -3,7 +3,6 @@
 #ifndef VG_NODE_WORLD_H
 #define VG_NODE_WORLD_H
 
-#include "node/spawn.h"
 #include "node/worker.h"
 
 struct vg_world {
@@ -15,13 +14,17 @@ struct vg_world {
 	int settings_at;
 	struct vg_cluster *cluster;
 	struct vg_bpfmaps maps;
-	struct vg_spawner *spawner; /* NULL: the CPU pool is closed */
-	struct vg_cpu_settings cpu;
 	struct vg_store *store;
 	struct vg_worker *workers;
 	__u32 worker_count;
 	__u64 started_ns; /* CLOCK_MONOTONIC */
 	__u64 session_ids;
+	__u64 ping_client; /* names this node as the client of its pings, whichever worker hears the answer */
+	/* Worker 0's. */
+	__u64 heartbeats;
+	struct vg_waits waits; /* when it last looked */
+	__s64 wait_ns_smoothed;
+	__u32 hot_in_flight[VG_LOADS_MAX]; /* read by all: a number that moves slowly */
 };
 
 /* Build everything and bind all ports; `why` gets the sentence a person needs. Nothing is left behind on failure. */

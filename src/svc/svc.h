@@ -107,7 +107,7 @@ struct vg_peers; /* links of one worker */
  */
 void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_request *request, vg_peer_fn fn,
 		  void *context);
-/* The least loaded of two other nodes drawn at random (power of two choices on the last load stamps); self if alone. */
+/* Another node for an allocation, by the configured policy on the last load stamps; this one if there is none. */
 __u16 vg_peers_pick(struct vg_peers *peers);
 
 /* ---- services and their ports ----------------------------------------------------------------------------------- */
@@ -127,8 +127,6 @@ struct vg_door_facts {
 };
 extern const struct vg_door_facts vg_doors[VG_DOOR_MAX];
 
-struct vg_env;
-
 /* ---- the worker a service instance lives in -------------------------------------------------------------------- */
 
 struct vg_settings { /* what services may read of the configuration; reloads swap the pointer */
@@ -142,20 +140,6 @@ struct vg_settings { /* what services may read of the configuration; reloads swa
 	char mem_eviction[24];	  /* maxmemory-policy as CONFIG GET says it: "noeviction" */
 };
 
-/* The CPU pool's part of the configuration; the same until the node ends. */
-struct vg_cpu_settings {
-	__u32 jobs, queue, workers;
-	__u64 linger_ns, keep_bytes;
-	__u8 text_kind;		 /* enum vg_job_kind: what a word of text names */
-	bool as_queue;		 /* every request goes to queue_push */
-	const char *plugin_dir, *kernel_dir; /* or NULL */
-	/*
-	 * Where a queue service takes requests instead of the pool (use_as_kingcobra_service): 0 or a negative errno.
-	 * NULL: there is none.
-	 */
-	int (*queue_push)(struct vg_env *env, __u64 client, __u64 sequence, const void *body, __u32 length);
-};
-
 struct vg_env {
 	__u32 worker, workers;
 	const struct vg_clock *clock;
@@ -165,10 +149,10 @@ struct vg_env {
 	struct vg_peers *peers;
 	struct vg_stats *stats;
 	const struct vg_settings *settings;
-	const struct vg_cpu_settings *cpu;
 	const struct vg_mem *mem;	/* memory of request size: the heap tier */
 	struct vg_out_pool *chunks;
 	__u64 random_state;
+	__u32 run_queue_delay_ns;	/* smoothed, for load stamps; 0: not measured */
 	void *node;			/* src/node's own */
 	void *services[VG_SERVICE_MAX];	/* each service's own, made by its init; NULL where it does not run */
 };
@@ -289,10 +273,15 @@ struct vg_service {
 	void (*closed)(struct vg_session *session); /* optional */
 	void (*turn)(struct vg_env *env); /* optional: at the end of each turn of the loop, before output leaves */
 	void (*datagram)(struct vg_env *env, const struct vg_datagram *datagram);
+	/*
+	 * Optional: how busy this instance is, from any thread: requests received and not yet answered, and the
+	 * smoothed time the node takes for one when it has many. They go into the service's load stamps.
+	 */
+	void (*load)(const struct vg_env *env, __u64 *ret_in_flight, __u64 *ret_service_ns);
 	/* Optional: up to VG_FIGURES_MAX figures of this instance, from any thread; returns how many. */
 	int (*figures)(const struct vg_env *env, struct vg_figure *ret_figures);
 };
 
-extern const struct vg_service vg_service_mem, vg_service_cpu;
+extern const struct vg_service vg_service_mem;
 
 #endif

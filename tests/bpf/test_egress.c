@@ -44,9 +44,10 @@ static void egress_open(struct egress *egress)
 	egress->config = map_open(egress->skeleton->maps.vg_config, sizeof(struct vg_config));
 	egress->local = map_open(egress->skeleton->maps.vg_local, sizeof(struct vg_local));
 	*egress->config =
-		(struct vg_config){ .node = SELF, .port_mem = VG_HTOBE16(PORT), .ports_other = { VG_HTOBE16(60000) } };
+		(struct vg_config){ .node = SELF, .port_mem = VG_HTOBE16(PORT), .ports_other = { VG_HTOBE16(10000), VG_HTOBE16(60000) } };
 	*egress->local = (struct vg_local){ .lease_until_ns = CLOCK_NS + 1, .in_flight = 9, .service_ns = 8,
-					    .run_queue_delay_ns = 7, .memory_free_permille = 6 };
+					    .run_queue_delay_ns = 7, .memory_free_permille = 6,
+					    .other = { { 19, 18 } } };
 }
 
 static void egress_close(struct egress *egress)
@@ -70,8 +71,10 @@ static void egress_expect(const struct egress *egress, struct packet *packet, en
 		const struct vg_load_stamp *load = &packet_header(packet)->load;
 
 		assert_true(packet_checksums_right(packet));
-		assert_int_equal(VG_BE32TOH(load->in_flight), 9);
-		assert_int_equal(VG_BE32TOH(load->service_ns), 8);
+		bool is_cpu = !memcmp(packet->bytes + packet->udp, "\x27\x10", 2);
+
+		assert_int_equal(VG_BE32TOH(load->in_flight), is_cpu ? 19 : 9);
+		assert_int_equal(VG_BE32TOH(load->service_ns), is_cpu ? 18 : 8);
 		assert_int_equal(VG_BE32TOH(load->run_queue_delay_ns), 7);
 		assert_int_equal(VG_BE16TOH(load->memory_free_permille), 6);
 	} else {
@@ -104,6 +107,9 @@ static void test_tc_egress(void **state)
 	memcpy(packet.bytes + packet.udp, ((const __u8[]){ 0xea, 0x60, 0x12, 0x34 }), 4);
 	packet_repair(&packet);
 	egress_expect(&egress, &packet, VG_REASON_EGRESS_STAMPED);
+	memcpy(packet.bytes + packet.udp, ((const __u8[]){ 0x27, 0x10, 0x12, 0x34 }), 4);
+	packet_repair(&packet);
+	egress_expect(&egress, &packet, VG_REASON_EGRESS_STAMPED); /* the CPU pool's, with its own load */
 	memcpy(packet.bytes + packet.udp, ((const __u8[]){ 0x12, 0x33, 0x12, 0x34 }), 4);
 	packet_repair(&packet);
 	egress_expect(&egress, &packet, VG_REASON_EGRESS_OTHER);

@@ -18,8 +18,9 @@
 
 #define BUDGET_FILE "tests/bpf/verifier_budget"
 
-static const char *const objects[] = { "xdp_ingress", "tc_egress", "xdp_pass" };
+static const char *const objects[] = { "xdp_ingress", "tc_egress", "xdp_pass", "sched_load", "block_load" };
 #define OBJECTS (sizeof(objects) / sizeof(objects[0]))
+#define NETWORK_OBJECTS 3 /* the first ones: a program of the object's own name, and counters */
 
 static const char *build_folder(void)
 {
@@ -107,6 +108,16 @@ static const struct layout {
 	  { FIELD(vg_counter, packets), FIELD(vg_counter, bytes) } },
 	{ VG_MAP_NAME(VG_MAP_BUDGET), "vg_budget", sizeof(struct vg_budget), 1,
 	  { FIELD(vg_budget, tick_ns), FIELD(vg_budget, tokens) } },
+	{ VG_MAP_NAME(VG_MAP_NODE_LOAD), "vg_node_load", sizeof(struct vg_node_load), VG_NODES_MAX,
+	  { FIELD(vg_node_load, stamps), FIELD(vg_node_load, strangers), FIELD(vg_node_load, seen_ns),
+	    FIELD(vg_node_load, run_queue_delay_ns), FIELD(vg_node_load, service) } },
+	{ VG_MAP_NAME(VG_MAP_STEERED), "vg_steered", sizeof(struct vg_steered), VG_STEERED_SETS,
+	  { FIELD(vg_steered, entries) } },
+	{ VG_MAP_NAME(VG_MAP_POOL), "vg_pool", sizeof(struct vg_pool), 1,
+	  { FIELD(vg_pool, updated_ns), FIELD(vg_pool, keys), FIELD(vg_pool, heartbeats) } },
+	{ VG_MAP_NAME(VG_MAP_HOST), "vg_host", sizeof(struct vg_host), 1,
+	  { FIELD(vg_host, updated_ns), FIELD(vg_host, memory_available_bytes), FIELD(vg_host, cpu),
+	    FIELD(vg_host, io) } },
 };
 
 static size_t member_offset(const struct btf *btf, const struct btf_type *type, const char *name)
@@ -182,6 +193,8 @@ static int pin_all(const char *folder)
 		return 77;
 	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	for (unsigned int i = 0; i < OBJECTS; i++) {
+		const char *entry = i < NETWORK_OBJECTS ? "test -e '%1$s/%2$s/vg_%2$s' && test -e '%1$s/%2$s/maps/vg_counter'"
+							: "ls '%1$s/%2$s/'vg_* '%1$s/%2$s/maps/'vg_*_load >/dev/null";
 		char format[512];
 
 		snprintf(format, sizeof(format),
@@ -189,7 +202,7 @@ static int pin_all(const char *folder)
 			 "pinmaps '%%1$s/%%2$s/maps'", build_folder());
 		if (shell(format, folder, objects[i]))
 			return 1;
-		if (shell("test -e '%1$s/%2$s/vg_%2$s' && test -e '%1$s/%2$s/maps/vg_counter'", folder, objects[i]))
+		if (shell(entry, folder, objects[i]))
 			return 2;
 	}
 	if (shell("test -e '%1$s/%2$s/maps/vg_arena'", folder, "xdp_ingress"))
@@ -202,6 +215,9 @@ static int pin_all(const char *folder)
 		  ">/dev/null",
 		  folder, "xdp_ingress"))
 		return 5;
+	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_cpu_load' | grep wait_buckets >/dev/null", folder,
+		  "sched_load"))
+		return 7;
 	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_counter' | grep packets >/dev/null", folder, "xdp_pass"))
 		return 6;
 	return 0;

@@ -568,6 +568,7 @@ static void test_xdp_answer_is_tagged(void **state)
 }
 
 #include "xdp_steering.h"
+#include "xdp_load.h"
 
 static void test_every_reason_was_met(void **state)
 {
@@ -600,6 +601,9 @@ int main(void)
 		cmocka_unit_test(test_xdp_use_is_noted), cmocka_unit_test(test_xdp_handles),
 		cmocka_unit_test(test_xdp_answer_golden), cmocka_unit_test(test_xdp_answer_is_tagged),
 		cmocka_unit_test(test_xdp_steering), cmocka_unit_test(test_xdp_steered_here),
+		cmocka_unit_test(test_xdp_stamps_by_address), cmocka_unit_test(test_xdp_stamps_by_tag),
+		cmocka_unit_test(test_xdp_jobs_go_to_the_best_node),
+		cmocka_unit_test(test_xdp_jobs_without_a_place_stay),
 		cmocka_unit_test(test_every_reason_was_met),
 	};
 	const struct CMUnitTest skipped[] = { cmocka_unit_test(test_bpf) };

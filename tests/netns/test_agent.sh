@@ -113,7 +113,7 @@ tap_is "the arena is an arena" "$(bpftool -j map show pinned "$ROOT/v2/maps/vg_a
 tap_is "bpftool dumps a pinned map with its fields" \
 	"$(bpftool -j map dump pinned "$ROOT/v2/maps/vg_config" | jq '.[0].formatted.value.nodes')" 0
 tap_is "status counts every reason" "$(status '.counters | length')" "$(grep -c '^	X(' include/virgo/reasons.h)"
-tap_is "status names three programs" "$(status '.programs | length')" 3
+tap_ok "status names three programs, and the probes" [ "$(status '.programs | length')" -ge 3 ]
 tap_ok "and the verifier walked them" [ "$(status '.programs[0].verified_instructions')" -gt 0 ]
 tap_is "no daemon has the lease" "$(status .lease.state)" none
 tap_is "the key is never shown" \
@@ -292,10 +292,10 @@ agent load
 tap_is "another program in the ingress program's place is refused" "$CODE" 6
 rm "$ROOT/v2/progs/vg_xdp_ingress"
 rmdir "$ROOT/v2/progs" "$ROOT/v2"
-mkdir "$ROOT/v2"
+mkdir "$ROOT/v1"
 agent load
 tap_is "pins of another layout are refused" "$CODE" 7
-rmdir "$ROOT/v2"
+rmdir "$ROOT/v1"
 exec 9<"$ROOT"
 flock 9
 agent load

@@ -52,7 +52,7 @@ agent() {
 	[ $CODE = 0 ] || sed 's/^/# /' "$WORK/err"
 }
 status() { ip netns exec "$NODE" "$AGENT" status --json --pin-root "$ROOT" | jq -r "$1"; }
-programs() { status '[.programs[].id] | map(tostring) | join(" ")'; }
+programs() { status '[.programs[] | select(.name | test("^vg_(xdp|tc)_")) | .id] | map(tostring) | join(" ")'; }
 attached() { status '[.attachments[].program_id] | sort | map(tostring) | join(" ")'; }
 counted() { status ".counters[] | select(.reason == \"$1\") | .packets"; }
 map_id() { bpftool -j map show pinned "$ROOT/v2/maps/$1" | jq .id; }

@@ -345,6 +345,7 @@ void vg_mem_reply_header(struct vg_env *env, const struct vg_wire_header *reques
 		ret_header->load = (struct vg_load_stamp){
 			.in_flight = VG_HTOBE32(saturated(env->stats->in_flight)),
 			.service_ns = VG_HTOBE32(saturated(env->stats->service_ns_smoothed)),
+			.run_queue_delay_ns = VG_HTOBE32(env->run_queue_delay_ns),
 			.memory_free_permille = memory_free_permille(env),
 		};
 	if (key)

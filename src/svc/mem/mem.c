@@ -8,7 +8,7 @@
 #include "svc/mem/events.h"
 #include "svc/mem/resp.h"
 #include "svc/mem/shared.h"
-#include "proto/window.h"
+#include "svc/mem/window.h"
 
 static void worker_free(struct vg_env *env)
 {
