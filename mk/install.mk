@@ -3,6 +3,7 @@
 
 INSTALL_FILES = \
 	$(B)/virgod:sbin/virgod:755 \
+	$(B)/virgo-spawner:sbin/virgo-spawner:755 \
 	$(B)/virgo-agent:sbin/virgo-agent:755 \
 	$(B)/virgo:bin/virgo:755 \
 	$(B)/libvirgo.so:lib/libvirgo.so.$(VERSION):755 \

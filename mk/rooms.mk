@@ -17,13 +17,14 @@ NODE := $(call room_objects,src/node)
 CLIENT := $(call room_objects,src/client)
 CLI := $(call room_objects,src/cli)
 DAEMON := $(call room_objects,src/daemon)
+SPAWN := $(call room_objects,src/spawn)
 LOADER := $(call room_objects,loader)
 
 DAEMON_LIBS := -luring -lbpf -linih -lsystemd -ljansson -lzstd -lpthread -lm
 LOADER_LIBS := -lxdp -lbpf -lcap -lmicrohttpd -ljansson -lsystemd -lpthread
 CLI_LIBS := -ljansson -lpthread -lm
 
-OBJECTS = $(BASE) $(SIM) $(URING) $(PROTO) $(POOL) $(SVC) $(NODE) $(CLIENT) $(CLI) $(DAEMON) $(LOADER)
+OBJECTS = $(BASE) $(SIM) $(URING) $(PROTO) $(POOL) $(SVC) $(NODE) $(CLIENT) $(CLI) $(DAEMON) $(SPAWN) $(LOADER)
 
 $(B)/obj/%.o: %.c | deps
 	$(call say,CC,$<)
@@ -63,6 +64,10 @@ $(call room_archives,$(ROOMS)):
 
 $(B)/virgod: $(DAEMON) $(call room_archives,node svc pool proto uring base)
 	$(call link,$(DAEMON_LIBS))
+
+# What the CPU pool's jobs are started by: small, apart from the daemon.
+$(B)/virgo-spawner: $(SPAWN)
+	$(call link,-lbpf -ldl)
 
 $(B)/virgo-agent: $(LOADER) $(B)/lib/base.a
 	$(call link,$(LOADER_LIBS))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What a plug-in of the CPU pool is: a shared library in the node's plug-in directory (virgod --plugin-dir) that
- * exports functions, bytes in, bytes out. They run in worker processes of their own, one call at a time each; a crash or
- * a hang costs the caller an error and the node nothing.
+ * exports functions, bytes in, bytes out. They run in worker processes of their own, one call at a time each; a crash
+ * or a hang costs the caller an error and the node nothing.
  *
  *     #include <string.h>
  *     #include <virgo/function.h>

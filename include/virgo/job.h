@@ -64,7 +64,7 @@ enum vg_job_how {
 	X(NONE, 0, OK, "no reason")                                                                                    \
 	X(MALFORMED, 1, BAD_REQUEST, "malformed job: counts, lengths or reserved fields")                              \
 	X(DIGEST, 2, UNAUTHORIZED, "the body is not the one that was signed")                                          \
-	X(KIND, 3, BAD_REQUEST, "unknown kind of job: 0 is a function, 1 an executable, 2 a kernel program")            \
+	X(KIND, 3, BAD_REQUEST, "unknown kind of job: 0 is a function, 1 an executable, 2 a kernel program")           \
 	X(FLAGS, 4, BAD_REQUEST, "unknown or contradicting flags of a job")                                            \
 	X(TOO_LONG, 5, TOO_BIG, "arguments, environment or input over the limit")                                      \
 	X(NUL, 6, BAD_REQUEST, "a NUL byte in name, argument, environment or directory")                               \
@@ -117,7 +117,8 @@ enum vg_job_reason {
 #define VG_JOB_AS_QUEUE 0x0200	 /* use_as_kingcobra_service: hand the request to the queue instead of running it */
 #define VG_JOB_FLAGS_KNOWN 0x03ff
 #define VG_JOB_FLAGS_EXECUTABLE                                                                                       \
-	(VG_JOB_PTY | VG_JOB_KEEP | VG_JOB_MERGE | VG_JOB_NEW_MOUNTS | VG_JOB_NEW_PIDS | VG_JOB_NEW_NET | VG_JOB_SECCOMP)
+	(VG_JOB_PTY | VG_JOB_KEEP | VG_JOB_MERGE | VG_JOB_NEW_MOUNTS | VG_JOB_NEW_PIDS | VG_JOB_NEW_NET |             \
+	 VG_JOB_SECCOMP)
 
 #define VG_JOB_PRIORITY_DEFAULT 128 /* lower runs first */
 
@@ -150,7 +151,11 @@ VG_ASSERT_SIZE(struct vg_job_request, 64);
 VG_ASSERT_OFFSET(struct vg_job_request, issued_ms, 8);
 VG_ASSERT_OFFSET(struct vg_job_request, arguments, 44);
 
-/* JOB_OUTPUT's header.partition. */
+/*
+ * header.partition of JOB_OUTPUT and of the client's JOB_WINDOW. Each stream has offsets and a window of its own; that
+ * of stderr is at most VG_JOB_ERROR_WINDOW. JOB_ATTACH's argument is an offset of stdout; its body, if there is one,
+ * the offset of stderr (8 bytes, big-endian), else 0.
+ */
 #define VG_JOB_STDOUT 1
 #define VG_JOB_STDERR 2
 
@@ -163,14 +168,15 @@ struct vg_job_end {
 	__u8 kind;
 	__be16 reason;	      /* enum vg_job_reason */
 	__be32 code;
-	__be64 output_bytes;  /* the offset behind its last byte of output */
+	__be64 output_bytes;  /* the offset behind its last byte of stdout */
+	__be64 error_bytes;   /* and of stderr */
 	__be64 wall_us;	      /* from start to end */
 	__be64 queued_us;     /* from the request to the start */
 	__be64 user_us, system_us;
 	__be64 memory_peak_bytes;
 	__be32 result_length, text_length;
 };
-VG_ASSERT_SIZE(struct vg_job_end, 64);
+VG_ASSERT_SIZE(struct vg_job_end, 72);
 
 /* One job in the bodies of JOB_LIST and JOB_STATUS; behind it name_length bytes of name. */
 struct vg_job_record {
@@ -345,7 +351,7 @@ static inline void vg_job_put(struct vg_job_writer *writer, const void *data, __
 #ifndef __bpf__
 #include "hash.h"
 
-/* header.ident of a CLONE: SipHash-2-4 of the body under the cluster key, or under a key of zeros where there is none. */
+/* header.ident of a CLONE: SipHash-2-4 of the body under the cluster key, or a key of zeros where there is none. */
 static inline __u64 vg_job_digest(const __u64 *cluster_key, const void *body, __u64 length)
 {
 	static const __u64 zeros[2];

@@ -45,6 +45,7 @@
 #define VG_JOB_DATA_MAX 65536	    /* bytes of JOB_INPUT and JOB_OUTPUT */
 #define VG_JOB_WINDOW_DEFAULT (256u << 10) /* output sent ahead of the client's JOB_WINDOW */
 #define VG_JOB_WINDOW_MAX (1u << 20)	   /* and at most: it is kept until it was taken */
+#define VG_JOB_ERROR_WINDOW (64u << 10)	   /* the same for stderr */
 #define VG_JOB_INPUT_WINDOW (256u << 10)   /* input the client may send ahead of the node's JOB_WINDOW */
 
 /* The index. */

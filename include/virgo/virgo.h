@@ -16,6 +16,8 @@
  *     -ENOSPC        the pool is full            -ENOMEM    this process is out of memory
  *     -EACCES        wrong or missing cluster key
  *     -EHOSTUNREACH  no node answers             -EBUSY     the node is: try again
+ *     -ECANCELED     the job was cancelled       -EHOSTDOWN the worker that ran the function crashed
+ *     -EPERM         the node does not allow it  -ENODATA   a part of the job's output is lost
  *     -ETIMEDOUT     no answer in time: a change may or may not have been made
  *     -ECONNRESET    the connection broke after the request was sent: likewise
  *     -EALREADY      the node has seen this request too long ago to know: likewise
@@ -33,8 +35,11 @@
 #ifndef VIRGO_H
 #define VIRGO_H
 
+#include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -67,6 +72,9 @@ struct virgo_options {
 	unsigned int resends;	 /* of a datagram, before TCP; 0: 4 */
 	unsigned int window;	 /* requests in flight at once, at most VIRGO_WINDOW_MAX; 0: 64 */
 	unsigned int flags;	 /* VIRGO_NO_TCP … */
+	uint16_t cpu_port;	 /* of the nodes' CPU pools; 0: 10000, or what the cluster's table says */
+	/* Whose the jobs are: who says the same may list, signal and attach to them. NULL: this client alone. */
+	const char *owner;
 };
 
 /*
@@ -214,6 +222,139 @@ int virgo_poll(struct virgo *virgo);
  * has passed. How many result functions were called; -EINTR when a signal came first and none was.
  */
 int virgo_wait(struct virgo *virgo, unsigned int count, int timeout_ms);
+
+/* ---- jobs: the CPU pool ---------------------------------------------------------------------------------------- */
+
+/*
+ * A job runs once, on one node: the least loaded, or what options say. What happens when something breaks:
+ *
+ *   - A node that is busy, or cannot be reached before the job was sent to it, is left out and another one chosen.
+ *   - A connection that breaks is made again, and the job goes on where it was: it has a number on its node, which
+ *     keeps what was not taken of its output. A request that is sent again is recognised and starts nothing twice.
+ *   - A node that stays away (for virgo_options.timeout_ms), or that has no memory of the job, leaves it undecided: it
+ *     may have run or not, and the result is -ECONNRESET. With `retries` the caller says that running it twice does
+ *     no harm: then it is started again, on another node if there is one. Output of the lost attempt is not taken back.
+ *
+ * -ENOENT is here: no such function, program, directory or job; -EALREADY: whether it ran is not known. A program that
+ * ends with a status or by a signal is no error.
+ */
+enum virgo_kind {
+	VIRGO_FUNCTION = 0,   /* "function" or "library:function" of an installed plug-in: bytes in, bytes out */
+	VIRGO_EXECUTABLE = 1, /* a program: arguments, environment, input and output, exit status */
+	VIRGO_KERNEL = 2,     /* "object:program", an installed eBPF program: context in, result and context out */
+};
+
+/* virgo_job_options.flags */
+#define VIRGO_JOB_INPUT 0x1  /* EXECUTABLE: more standard input comes with virgo_job_write() */
+#define VIRGO_JOB_TTY 0x2    /* EXECUTABLE: on a pseudo-terminal; all it writes is standard output then */
+#define VIRGO_JOB_DETACH 0x4 /* EXECUTABLE: it goes on alone; the result is there when the node has accepted it */
+#define VIRGO_JOB_ISOLATE 0x8 /* EXECUTABLE: no other process, mount or network is seen, nor the machine changed */
+
+struct virgo_job_result;
+
+struct virgo_job_options {
+	size_t size;	   /* sizeof(struct virgo_job_options): lets the struct grow */
+	const char *node;  /* "10.0.0.1", "10.0.0.1:10000" or a node's number: there alone; NULL: by policy */
+	const char *policy; /* "prequal", "leastloaded", "prg", "p2c", "locality"; NULL: prequal */
+	unsigned int flags; /* VIRGO_JOB_INPUT … */
+	unsigned int retries;	     /* 0: it must not run twice */
+	unsigned int priority;	     /* when a node is full: 1 … 255, lower is first; 0: 128 */
+	unsigned int timeout_ms;     /* how long it may run; 0: as long as the node lets it */
+	unsigned int busy_ms;	     /* how long to look for a node that is not busy; 0: virgo_options.timeout_ms */
+	unsigned int cpu_permille;   /* share of a processor: 1500 is one and a half; 0: no limit of ours */
+	uint64_t memory_bytes;	     /* 0: no limit of ours */
+	const char *const *arguments;	/* EXECUTABLE: those behind its name, NULL at the end; or NULL */
+	const char *const *environment; /* EXECUTABLE: all of it, "NAME=value", NULL at the end; NULL: the node's */
+	const char *directory;		/* EXECUTABLE: where; NULL: where the node likes */
+	unsigned short rows, columns;	/* of the pseudo-terminal */
+	/*
+	 * What it writes, as it comes: stream 1 or 2. Called from inside virgo_poll(), virgo_wait() and synchronous
+	 * calls. The bytes are valid during the call; the node sends no more than its window until it returns, so
+	 * that a slow reader slows the job. It may not free the job. NULL: all output is kept for the result.
+	 */
+	void (*output)(void *context, int stream, const void *data, size_t length);
+	/* It has ended: called once, from the same places; may free the job and start others. Or NULL. */
+	void (*ended)(void *context, const struct virgo_job_result *result);
+	void *context;
+};
+
+struct virgo_job_result {
+	int error;	  /* 0: it ran to its end, whatever that was */
+	const char *text; /* words about the error, or NULL */
+	int status;	  /* EXECUTABLE: its exit status; FUNCTION, KERNEL: what it returned */
+	int signal;	  /* EXECUTABLE: that ended it, or 0 */
+	bool timed_out;	  /* ended because its time was up */
+	unsigned int attempts;
+	uint64_t job;	  /* its number on the node; 0: it has none */
+	const char *node; /* "10.0.0.1:10000"; NULL: none was found */
+	/* FUNCTION, KERNEL: what came back. EXECUTABLE: what it wrote, if the options had no `output`. */
+	const void *data, *errors;
+	size_t length, errors_length;
+	uint64_t elapsed_ns;	    /* from its submission to its result here */
+	uint64_t queued_ns, run_ns; /* on the node: before it ran, and while */
+	uint64_t user_ns, system_ns;
+	uint64_t memory_bytes; /* the most it used */
+};
+
+/*
+ * Run and wait for the end. `argument`: for a function its argument, for a kernel program its context, for an
+ * executable its standard input. `options` may be NULL. 0, and the result, whose data and errors, one zero byte behind
+ * each, are the caller's: virgo_job_result_free(). Else an error, which is also in ret_result->error, and the words about it in
+ * virgo_error_text().
+ */
+int virgo_clone(struct virgo *virgo, enum virgo_kind kind, const char *name, const void *argument, size_t length,
+		const struct virgo_job_options *options, struct virgo_job_result *ret_result);
+void virgo_job_result_free(struct virgo_job_result *result);
+
+/*
+ * The same without waiting: a handle to ask, to be given back with virgo_job_free(). Everything passed is copied. 0,
+ * -EINVAL, -EMSGSIZE, -ENOMEM, -EADDRNOTAVAIL (options.node).
+ */
+struct virgo_job;
+int virgo_clone_start(struct virgo *virgo, enum virgo_kind kind, const char *name, const void *argument, size_t length,
+		      const struct virgo_job_options *options, struct virgo_job **ret_job);
+/* Stay with a job that is there already, from the first byte of output that its node still has. */
+int virgo_job_attach(struct virgo *virgo, const char *node, uint64_t number, const struct virgo_job_options *options,
+		     struct virgo_job **ret_job);
+/* NULL: it has not ended. Valid until virgo_job_free(). */
+const struct virgo_job_result *virgo_job_result(const struct virgo_job *job);
+/* Until it has ended, at most so long (-1: no limit). 0, -ETIMEDOUT, -EINTR, -EDEADLK. */
+int virgo_job_wait(struct virgo_job *job, int timeout_ms);
+/* Its number on its node, 0 before the node has accepted it; where it is or was last. */
+uint64_t virgo_job_number(const struct virgo_job *job);
+const char *virgo_job_node(const struct virgo_job *job);
+/* Whether its node has accepted it, and we are connected to it now. */
+bool virgo_job_attached(const struct virgo_job *job);
+/* How many bytes of input virgo_job_write() takes now; how many it took, or -EPIPE: there is nobody to read them. */
+size_t virgo_job_room(const struct virgo_job *job);
+ssize_t virgo_job_write(struct virgo_job *job, const void *data, size_t length);
+/* The end of its input, behind what was written. */
+int virgo_job_end_input(struct virgo_job *job);
+/* A signal for it; 0: cancel it, whatever state it is in. Its result says what became of it. */
+int virgo_job_kill(struct virgo_job *job, int signal);
+int virgo_job_resize(struct virgo_job *job, unsigned short rows, unsigned short columns);
+/* Give the handle back. A job that has not ended is cancelled, unless it is detached. Accepts NULL. */
+void virgo_job_free(struct virgo_job *job);
+
+/* Jobs that have not ended. */
+unsigned int virgo_jobs_running(const struct virgo *virgo);
+/*
+ * The jobs a node knows, as JSON from malloc(): [{"job":"1a2b…","state":"running","name":"sleep",…},…]. `node` as in
+ * the options; NULL: the first.
+ */
+int virgo_jobs(struct virgo *virgo, const char *node, char **ret_json);
+/* Signal a job that this client has no handle of; 0: cancel it. */
+int virgo_jobs_kill(struct virgo *virgo, const char *node, uint64_t number, int signal);
+/* The CPU pool of that node (an index below virgo_nodes()), or NULL: it has none. Valid until virgo_disconnect(). */
+const char *virgo_cpu_node(struct virgo *virgo, unsigned int node);
+/* How busy a CPU pool is: in_flight are the jobs that run or wait. */
+int virgo_cpu_load(struct virgo *virgo, const char *node, struct virgo_load *ret_load);
+
+/*
+ * For loops of one's own: what to wait for with poll(2), and how long at most; then call virgo_poll(). How
+ * many there are; those beyond `count` are left out.
+ */
+int virgo_descriptors(struct virgo *virgo, struct pollfd *descriptors, unsigned int count, int *ret_timeout_ms);
 
 /* What the client did; for people, tests and measurements. */
 struct virgo_counters {

@@ -41,7 +41,7 @@
 	X(CLONE, 15, "clone")	    /* body: the job → ident: its number; JOB_OUTPUT …, JOB_END follow */     \
 	X(JOB_INPUT, 16, "job-input")	/* argument: offset; body: for its stdin, empty: the end; unanswered */ \
 	X(JOB_OUTPUT, 17, "job-output") /* from the node; argument: offset; partition: VG_JOB_STDOUT, … */    \
-	X(JOB_WINDOW, 18, "job-window") /* both ways; argument: offset up to which was taken; unanswered */   \
+	X(JOB_WINDOW, 18, "job-window") /* both ways; partition, argument: taken up to there; unanswered */     \
 	X(JOB_END, 19, "job-end")	/* from the node; body: struct vg_job_end */                          \
 	X(JOB_SIGNAL, 20, "job-signal") /* argument: the signal */                                            \
 	X(JOB_CANCEL, 21, "job-cancel") /* queued or running: it ends soon */                                 \

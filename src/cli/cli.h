@@ -27,6 +27,8 @@ enum cli_exit {
 struct cli {
 	const char *command;
 	const char *nodes, *key_file; /* NULL: the library's defaults */
+	const char *owner;	      /* of jobs; NULL: this process */
+	unsigned int cpu_port;
 	__u64 timeout_ms, window;
 	unsigned int flags; /* VIRGO_NO_UDP … */
 	bool json;
@@ -115,6 +117,13 @@ int cli_run_command(struct cli *cli, int argc, char **argv);
 int cli_load(struct cli *cli, int argc, char **argv);
 int cli_verify(struct cli *cli, int argc, char **argv);
 int cli_bench(struct cli *cli, int argc, char **argv);
+int cli_run(struct cli *cli, int argc, char **argv);
+int cli_map(struct cli *cli, int argc, char **argv);
+int cli_jobs(struct cli *cli, int argc, char **argv);
+int cli_logs(struct cli *cli, int argc, char **argv);
+int cli_attach(struct cli *cli, int argc, char **argv);
+int cli_kill(struct cli *cli, int argc, char **argv);
+int cli_top(struct cli *cli, int argc, char **argv);
 int cli_lb(struct cli *cli, int argc, char **argv);
 
 #endif

@@ -10,7 +10,7 @@ _virgo() {
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-n | -k | -t | --node | --key-file | --timeout) ((i++)) ;;
+		-n | -k | -t | --node | --key-file | --timeout | --cpu-port) ((i++)) ;;
 		-*) ;;
 		*) command=${COMP_WORDS[i]} && break ;;
 		esac
@@ -20,7 +20,28 @@ _virgo() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
-	-n | --node | -t | --timeout | --ex | --interval | -c | --count) return ;;
+	--resume | --input)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	--cwd)
+		mapfile -t COMPREPLY < <(compgen -d -- "$word")
+		return
+		;;
+	--policy)
+		mapfile -t COMPREPLY < <(compgen -W "prequal leastloaded p2c prg locality" -- "$word")
+		return
+		;;
+	--kind)
+		mapfile -t COMPREPLY < <(compgen -W "executable function kernel" -- "$word")
+		return
+		;;
+	-s | --signal)
+		mapfile -t COMPREPLY < <(compgen -A signal -- "$word")
+		return
+		;;
+	-n | --node | -t | --timeout | --ex | --interval | -c | --count | --on | --cpu | --mem | --busy | --retry | \
+		--priority | --env | --jobs | --cpu-port) return ;;
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_virgo_options ${command:+"$command"})" -- "$word")
@@ -28,6 +49,12 @@ _virgo() {
 		mapfile -t COMPREPLY < <(compgen -W "$(virgo --help 2>/dev/null | awk '/^  [a-z]+ / { print $1 }') help" -- "$word")
 	else
 		case $command in
+		run | map)
+			mapfile -t COMPREPLY < <(compgen -c -- "$word"; compgen -f -- "$word")
+			;;
+		attach | logs | kill)
+			mapfile -t COMPREPLY < <(compgen -W "$(virgo jobs 2>/dev/null | awk 'NR > 1 { print $1 }')" -- "$word")
+			;;
 		load | verify | write) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 		esac
 	fi

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,8 +7,9 @@
 
 #include "base/number.h"
 #include "cli/cli.h"
+#include "cli/job.h"
 
-#define OPTIONS_MAX 32
+#define OPTIONS_MAX 48
 #define CLI_TIMEOUT_MS_MAX 86400000
 
 const struct cli_command cli_commands[] = {
@@ -67,6 +69,38 @@ const struct cli_command cli_commands[] = {
 	  "  --seed N             the same seed, the same figures (default 1)\n"
 	  "  --svg FILE           draw slowdowns against load",
 	  cli_lb },
+	{ "run", "[--] COMMAND...", "run a command on the least loaded node, as if it ran here",
+	  CLI_JOB_OPTIONS_HELP
+	  "  --retry N            it may run twice: so often start it again when its node is lost\n"
+	  "  --tty                on a terminal of its own\n"
+	  "  --detach             leave it there, and print its name: virgo attach, logs, kill, jobs\n"
+	  "  --no-input           it reads nothing; our standard input is left alone\n"
+	  "  --kind K             executable (default); function or kernel: COMMAND is its name, the argument is\n"
+	  "                       standard input, the result standard output",
+	  cli_run },
+	{ "map", "[--] COMMAND... [::: ARG...]", "run a command for each argument, all over the pool",
+	  CLI_JOB_OPTIONS_HELP
+	  "  --retry N            start a job again that fails or whose node is lost, so often\n"
+	  "  -j, --jobs N         so many at a time (default: four on each node)\n"
+	  "  --keep-order         output in the order of the arguments\n"
+	  "  --resume FILE        note there what is done, and do not do again what is noted\n"
+	  "  --input              each job's standard input is the file that its argument names\n"
+	  "  --output FILE        each job's output goes to that file, with places: out/{/}.gz\n"
+	  "  -0, --null           arguments on standard input end with a NUL byte, not a line feed\n"
+	  "  --no-progress        no bar on a terminal\n"
+	  "COMMAND and FILE have places: {} the argument, {/} its last part, {//} its folder, {.} and {/.} without\n"
+	  "extension, {#} its number; a command without any gets it as its last word",
+	  cli_map },
+	{ "jobs", "[NODE...]", "list the jobs of all nodes, or of these", "  --all                those of others too",
+	  cli_jobs },
+	{ "logs", "JOB", "print what is kept of a job's output", NULL, cli_logs },
+	{ "attach", "JOB", "stay with a job: its output, its end; our input is its own",
+	  "  --no-input           our standard input is left alone", cli_attach },
+	{ "kill", "JOB...", "end jobs", "  -s, --signal NAME    with a signal (default: cancel them)", cli_kill },
+	{ "top", "", "show nodes and jobs, live",
+	  "  --once               once, and leave\n"
+	  "  --interval SPAN      between two pictures (default 1s)",
+	  cli_top },
 	{ NULL },
 };
 
@@ -78,11 +112,12 @@ static const char general_help[] =
 	"  -j, --json           results as JSON\n"
 	"      --no-udp         TCP only\n"
 	"      --no-tcp         UDP only\n"
+	"      --cpu-port N     of the nodes' CPU pools (default 10000, or what the cluster's table says)\n"
 	"      --any-node       do not learn which node owns what: ask the given nodes in turn\n"
 	"  -h, --help           this, or the help of a command\n"
 	"      --version\n";
 
-enum { GENERAL_NO_UDP = 1, GENERAL_NO_TCP, GENERAL_ANY_NODE, GENERAL_VERSION };
+enum { GENERAL_NO_UDP = 1, GENERAL_NO_TCP, GENERAL_ANY_NODE, GENERAL_CPU_PORT, GENERAL_VERSION };
 
 static const struct option general_options[] = {
 	{ "node", required_argument, NULL, 'n' },
@@ -92,6 +127,7 @@ static const struct option general_options[] = {
 	{ "no-udp", no_argument, NULL, GENERAL_NO_UDP },
 	{ "no-tcp", no_argument, NULL, GENERAL_NO_TCP },
 	{ "any-node", no_argument, NULL, GENERAL_ANY_NODE },
+	{ "cpu-port", required_argument, NULL, GENERAL_CPU_PORT },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, GENERAL_VERSION },
 };
@@ -125,6 +161,8 @@ static void print_help(const struct cli *cli)
 /* 0: taken; else what cli_parse returns. */
 static int general_option(struct cli *cli, int option)
 {
+	__u64 number;
+
 	switch (option) {
 	case 'n':
 		cli->nodes = optarg;
@@ -149,6 +187,13 @@ static int general_option(struct cli *cli, int option)
 	case GENERAL_ANY_NODE:
 		cli->flags |= VIRGO_ASK_ANY;
 		return 0;
+	case GENERAL_CPU_PORT:
+		if (!vg_number_parse(optarg, 65535, &number) && number) {
+			cli->cpu_port = (unsigned int)number;
+			return 0;
+		}
+		fprintf(stderr, "virgo: --cpu-port: not a port: %s\n", optarg);
+		return CLI_PARSE_USAGE;
 	case GENERAL_VERSION:
 		printf("virgo %s\n", virgo_version());
 		return CLI_PARSE_HELP;
@@ -161,26 +206,47 @@ static int general_option(struct cli *cli, int option)
 	}
 }
 
-/* getopt's table and short options: "+" stops at the first argument, for the options before the command. */
+/*
+ * getopt's table and short options: the command's own come first, so that what it calls the same means its own. "+"
+ * stops at the first argument, for the options before the command.
+ */
 static void join_options(const struct option *own, bool stop, struct option *ret_all, char *ret_short)
 {
+	static const char general[] = "n:k:t:jho:c:";
 	size_t count = 0, at = 0;
 
 	if (stop)
 		ret_short[at++] = '+';
-	for (; own && own->name; own++)
+	for (; own && own->name; own++) {
 		ret_all[count++] = *own;
+		if (own->val < 128 && !memchr(ret_short, own->val, at)) {
+			ret_short[at++] = (char)own->val;
+			if (own->has_arg)
+				ret_short[at++] = ':';
+		}
+	}
 	for (size_t i = 0; i < GENERAL_OPTIONS; i++)
 		ret_all[count++] = general_options[i];
+	assert(count < OPTIONS_MAX);
 	ret_all[count] = (struct option){ 0 };
-	memcpy(ret_short + at, "n:k:t:jho:c:", sizeof("n:k:t:jho:c:"));
+	for (const char *letter = general; *letter; letter++) {
+		bool known = memchr(ret_short, *letter, at), argument = letter[1] == ':';
+
+		if (!known) {
+			ret_short[at++] = *letter;
+			if (argument)
+				ret_short[at++] = ':';
+		}
+		letter += argument;
+	}
+	ret_short[at] = '\0';
 }
 
 int cli_parse(struct cli *cli, int argc, char **argv, const struct option *own, cli_option_fn fn, void *context,
 	      int minimum, int maximum)
 {
 	struct option all[OPTIONS_MAX];
-	char shorts[32];
+	char shorts[64];
 	int option, result;
 
 	join_options(own, !cli->command || cli->stop_at_argument, all, shorts);
@@ -226,6 +292,8 @@ int cli_connect(struct cli *cli)
 		.timeout_ms = (unsigned int)cli->timeout_ms,
 		.window = (unsigned int)cli->window,
 		.flags = cli->flags,
+		.owner = cli->owner,
+		.cpu_port = (__u16)cli->cpu_port,
 	};
 	char why[256] = "";
 	int error;

@@ -329,6 +329,20 @@ const char *virgo_strerror(int error)
 		return "interrupted";
 	case EADDRNOTAVAIL:
 		return "no such address";
+	case ECANCELED:
+		return "cancelled";
+	case EPERM:
+		return "the node does not allow it";
+	case EHOSTDOWN:
+		return "the worker that ran the function crashed";
+	case ETIME:
+		return "it ran out of time";
+	case ENODATA:
+		return "a part of the output is lost";
+	case ENOEXEC:
+		return "the kernel refused the program";
+	case EPIPE:
+		return "nobody reads it any more";
 	default:
 		return "system error";
 	}

@@ -6,7 +6,7 @@
  *   request.c   submit, route, time out, complete    route.c     which node owns what, learnt from answers
  *   datagram.c  UDP: batches, resending, matching    stream.c    TCP: one connection a node, opened when needed
  *   reply.c     what an answer means                 topology.c  the cluster's table, when nobody steers
- *   api.c       the synchronous calls
+ *   api.c       the synchronous calls                           job.h       jobs have a header of their own
  *
  * Nothing here calls a result function except vg_request_complete, and that is called only from inside vg_client_step.
  */
@@ -49,6 +49,8 @@ union vg_address {
 };
 
 struct vg_request;
+struct vg_link;
+struct vg_question;
 
 /* The connection to one node, opened by the first request that wants it. */
 struct vg_stream {
@@ -75,6 +77,8 @@ struct vg_peer {
 	__u64 udp_suspect_until_ns;
 	__u64 rtt_ns, rtt_variation_ns; /* RFC 6298; rtt 0: no sample yet */
 	struct virgo_load load;
+	__u16 cpu_port; /* of its CPU pool, as the cluster's table says; 0: not known */
+	bool cpu_off;	/* it has none */
 	struct vg_stream stream;
 };
 
@@ -148,6 +152,19 @@ struct virgo {
 	__u32 value_bytes_now, value_bytes_before;
 	unsigned int value_samples;
 
+	/* Jobs: see job.h. */
+	struct vg_link **links; /* VG_LINKS_MAX places, made with the first */
+	unsigned int links_count, jobs_count;
+	struct virgo_job *jobs;				 /* that have not ended */
+	struct virgo_job *jobs_ended, *jobs_ended_last; /* and those whose end has to be told */
+	struct vg_question *questions;
+	__u64 jobs_due_ns; /* no job, question or link wants to be looked after before */
+	__u64 pool_until_ns;
+	bool pool_asked; /* for the other nodes */
+	__u16 cpu_port;
+	__u8 owner[VG_JOB_OWNER_MAX]; /* padded with zeros */
+	__u32 owner_length;
+
 	bool refused_us; /* a node said "unauthorised" with a tag we could not verify */
 	struct virgo_counters counters;
 	char error_text[VG_CLIENT_TEXT_MAX];
@@ -156,11 +173,13 @@ struct virgo {
 
 /* options.c: 0 or negative errno with a sentence in `why`. */
 int vg_nodes_parse(struct virgo *v, const char *nodes, __u16 port, char *why, size_t why_bytes);
+int vg_node_resolve(const char *node, __u16 port, union vg_address *ret_address, socklen_t *ret_length);
 int vg_nodes_default(char *text, size_t text_bytes);
 int vg_key_file_read(const char *path, __u64 ret_key[2], char *why, size_t why_bytes);
 int vg_explain(char *why, size_t why_bytes, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* route.c */
+void vg_address_text(const union vg_address *address, char *text, size_t text_bytes);
 bool vg_address_same(const union vg_address *a, const union vg_address *b);
 int vg_peer_add(struct virgo *v, const union vg_address *address, socklen_t length, struct vg_peer **ret_peer);
 struct vg_peer *vg_route(struct virgo *v, const struct vg_request *request);

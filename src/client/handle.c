@@ -7,7 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "client/client.h"
+#include "client/job.h"
 
 /* Places for what users may have in flight, and one for a request of our own; a power of two. */
 static unsigned int slots_of(unsigned int window)
@@ -55,6 +55,16 @@ static int configure(struct virgo *v, const struct virgo_options *options, char 
 			return error;
 		v->keyed = true;
 	}
+	v->cpu_port = options->cpu_port ? options->cpu_port : VG_PORT_CPU;
+	if (options->owner) {
+		size_t length = strlen(options->owner);
+
+		if (!length || length > sizeof(v->owner))
+			return vg_explain(why, why_bytes, -EINVAL, "an owner has 1 to %zu characters",
+					  sizeof(v->owner));
+		memcpy(v->owner, options->owner, length);
+		v->owner_length = (__u32)length;
+	}
 	if (options->nodes)
 		return vg_nodes_parse(v, options->nodes, port, why, why_bytes);
 	error = vg_nodes_default(nodes, sizeof(nodes));
@@ -93,7 +103,7 @@ int virgo_connect(struct virgo **ret_virgo, const struct virgo_options *options,
 	if (!v)
 		return vg_explain(why, why_bytes, -ENOMEM, "out of memory");
 	v->fd[0] = v->fd[1] = -1;
-	v->timer_ns = ~0ULL;
+	v->timer_ns = v->jobs_due_ns = ~0ULL;
 	if (!wanted.window)
 		wanted.window = 64;
 	error = acquire(v, wanted.window < VIRGO_WINDOW_MAX ? wanted.window : VIRGO_WINDOW_MAX);
@@ -121,6 +131,7 @@ void virgo_disconnect(struct virgo *v)
 {
 	if (!v)
 		return;
+	vg_jobs_end(v);
 	for (unsigned int i = 0; v->requests && i < v->window; i++)
 		if (v->requests[i].state != VG_REQUEST_FREE && v->requests[i].head != v->requests[i].datagram)
 			free(v->requests[i].head);

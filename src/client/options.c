@@ -57,6 +57,28 @@ static int parse_port(const char *text, __u16 *ret_port)
 	return 0;
 }
 
+int vg_node_resolve(const char *node, __u16 port, union vg_address *ret_address, socklen_t *ret_length)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV }, *found = NULL;
+	char copy[256], service[8], *host, *port_text;
+
+	if (snprintf(copy, sizeof(copy), "%s", node) >= (int)sizeof(copy) || split_node(copy, &host, &port_text) ||
+	    !host[0] || (port_text && parse_port(port_text, &port)))
+		return -EADDRNOTAVAIL;
+	(void)snprintf(service, sizeof(service), "%u", port);
+	if (getaddrinfo(host, service, &hints, &found))
+		return -EADDRNOTAVAIL;
+	if (found->ai_addrlen > sizeof(*ret_address)) {
+		freeaddrinfo(found);
+		return -EADDRNOTAVAIL;
+	}
+	*ret_address = (union vg_address){ 0 };
+	memcpy(ret_address, found->ai_addr, found->ai_addrlen);
+	*ret_length = found->ai_addrlen;
+	freeaddrinfo(found);
+	return 0;
+}
+
 static int add_node(struct virgo *v, char *node, __u16 port, char *why, size_t why_bytes)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV }, *found = NULL;

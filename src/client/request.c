@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "client/client.h"
+#include "client/job.h"
 
 __u64 vg_now_ns(void)
 {
@@ -473,6 +473,8 @@ static int timeout_until(const struct virgo *v, __u64 until_ns, __u64 now_ns)
 {
 	__u64 wake_ns = until_ns < v->timer_ns ? until_ns : v->timer_ns;
 
+	wake_ns = v->jobs_due_ns < wake_ns ? v->jobs_due_ns : wake_ns;
+
 	if (wake_ns <= now_ns)
 		return 0;
 	if (wake_ns - now_ns > 60000000000ULL)
@@ -482,11 +484,12 @@ static int timeout_until(const struct virgo *v, __u64 until_ns, __u64 now_ns)
 
 int vg_client_step(struct virgo *v, __u64 until_ns)
 {
-	struct pollfd polled[2 + VG_CLIENT_PEERS_MAX];
+	struct pollfd polled[2 + VG_CLIENT_PEERS_MAX + VG_LINKS_MAX];
 	struct vg_peer *owners[2 + VG_CLIENT_PEERS_MAX];
-	nfds_t count = 0;
+	nfds_t count = 0, links;
 	__u64 now_ns = vg_now_ns();
 
+	vg_jobs_run(v, now_ns);
 	vg_datagram_flush(v);
 	vg_stream_open_wanted(v, now_ns);
 	for (int i = 0; i < 2; i++)
@@ -500,7 +503,8 @@ int vg_client_step(struct virgo *v, __u64 until_ns)
 			polled[count++] =
 				(struct pollfd){ .fd = peer->stream.fd, .events = vg_stream_events(&peer->stream) };
 		}
-	if (poll(polled, count, timeout_until(v, until_ns, now_ns)) < 0)
+	links = vg_jobs_poll(v, polled + count, VG_LINKS_MAX);
+	if (poll(polled, count + links, timeout_until(v, until_ns, now_ns)) < 0)
 		return errno == EINTR ? -EINTR : -errno;
 	now_ns = vg_now_ns();
 	for (nfds_t i = 0; i < count; i++) {
@@ -518,8 +522,30 @@ int vg_client_step(struct virgo *v, __u64 until_ns)
 		if (polled[i].revents & POLLIN)
 			vg_datagram_receive(v, family_index);
 	}
-	run_timers(v, vg_now_ns());
+	vg_jobs_ready(v, polled + count, links, now_ns);
+	now_ns = vg_now_ns();
+	run_timers(v, now_ns);
+	vg_jobs_run(v, now_ns);
 	return 0;
+}
+
+int virgo_descriptors(struct virgo *v, struct pollfd *descriptors, unsigned int count, int *ret_timeout_ms)
+{
+	__u64 now_ns = vg_now_ns();
+	unsigned int filled = 0;
+
+	vg_jobs_run(v, now_ns);
+	vg_datagram_flush(v);
+	vg_stream_open_wanted(v, now_ns);
+	for (int i = 0; i < 2; i++)
+		if (v->fd[i] >= 0 && filled < count)
+			descriptors[filled++] = (struct pollfd){ .fd = v->fd[i], .events = POLLIN };
+	for (struct vg_peer *peer = v->streams; peer && filled < count; peer = peer->stream.next)
+		if (peer->stream.fd >= 0)
+			descriptors[filled++] =
+				(struct pollfd){ .fd = peer->stream.fd, .events = vg_stream_events(&peer->stream) };
+	*ret_timeout_ms = timeout_until(v, ~0ULL, now_ns);
+	return (int)(filled + vg_jobs_poll(v, descriptors + filled, count - filled));
 }
 
 int virgo_wait(struct virgo *v, unsigned int count, int timeout_ms)

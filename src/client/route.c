@@ -15,7 +15,7 @@
 #include "client/client.h"
 #include "virgo/maps.h"
 
-static void address_text(const union vg_address *address, char *text, size_t text_bytes)
+void vg_address_text(const union vg_address *address, char *text, size_t text_bytes)
 {
 	char host[INET6_ADDRSTRLEN] = "?";
 
@@ -59,7 +59,7 @@ int vg_peer_add(struct virgo *v, const union vg_address *address, socklen_t leng
 		peer->address = *address;
 		peer->address_length = length;
 		peer->node = VG_NODE_NONE;
-		address_text(address, peer->text, sizeof(peer->text));
+		vg_address_text(address, peer->text, sizeof(peer->text));
 		vg_stream_init(&peer->stream);
 		v->peers[v->peers_count++] = peer;
 	}

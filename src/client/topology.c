@@ -83,7 +83,7 @@ static void learn_address(struct virgo *v, __u32 node, const char *text, __u16 p
 
 static bool take_node(struct reader *r, struct virgo *v)
 {
-	__u32 node = VG_NODE_NONE, port = 0, cpu_port;
+	__u32 node = VG_NODE_NONE, port = 0, cpu_port = ~0u;
 	char name[TEXT_MAX], address[TEXT_MAX] = "";
 
 	do {
@@ -104,6 +104,10 @@ static bool take_node(struct reader *r, struct virgo *v)
 	} while (skip_to(r, ','));
 	if (node < VG_NODES_MAX && port)
 		learn_address(v, node, address, (__u16)port);
+	if (node < VG_NODES_MAX && v->peer_of_node[node] && cpu_port != ~0u) {
+		v->peer_of_node[node]->cpu_port = (__u16)cpu_port;
+		v->peer_of_node[node]->cpu_off = cpu_port == 0;
+	}
 	return skip_to(r, '}');
 }
 

@@ -67,8 +67,17 @@ NUMBER_PARSER(workers, 0, VG_WORKERS_MAX)
 NUMBER_PARSER(port, 0, 65535)
 NUMBER_PARSER(connections, 16, 65536)
 NUMBER_PARSER(arena, 4 * MIB, 4 * GIB)
+NUMBER_PARSER(cpu_jobs, 0, 4096)
+NUMBER_PARSER(cpu_queue, 0, 65536)
 NUMBER_PARSER(heap, 16 * MIB, 1024 * GIB)
 NUMBER_PARSER(chunk, 64, 256 * MIB)
+
+static int parse_cpu_text(void *target, const char *text)
+{
+	bool known = !strcmp(text, "function") || !strcmp(text, "executable") || !strcmp(text, "kernel");
+
+	return known ? parse_text(target, text) : -EINVAL;
+}
 
 static int parse_bpf(void *target, const char *text)
 {
@@ -129,6 +138,28 @@ const struct vg_option vg_option_table[] = {
 	  FIELD(port[VG_DOOR_CPU]) },
 	{ "memcache-port", "N", "a port of the memory pool that speaks memcached's protocol only, 0: none (0)",
 	  parse_port, FIELD(port[VG_DOOR_MEMCACHE]) },
+	{ "cpu-jobs", "N", "programs the CPU pool runs at once (four a core)", parse_cpu_jobs, FIELD(cpu_jobs) },
+	{ "cpu-queue", "N", "jobs that may wait for their turn (1024)", parse_cpu_queue, FIELD(cpu_queue) },
+	{ "cpu-workers", "N", "processes that call functions of plug-ins (one a core)", parse_workers,
+	  FIELD(cpu_workers) },
+	{ "cpu-user", "NAME", "user that jobs run as (the daemon's; nobody where that is root)", parse_text,
+	  FIELD(cpu_user) },
+	{ "cpu-linger", "SECONDS", "a job whose client is gone waits so long for it to come back (30)", parse_count,
+	  FIELD(cpu_linger_s) },
+	{ "cpu-keep", "BYTES", "output and results of ended jobs that are kept (64m)", parse_heap,
+	  FIELD(cpu_keep_bytes) },
+	{ "cpu-text", "KIND", "what a word of text names: function, executable or kernel (function)", parse_cpu_text,
+	  FIELD(cpu_text) },
+	{ "cpu-cgroup", "DIR", "a cgroup v2 delegated to the daemon, for limits of jobs (none)", parse_text,
+	  FIELD(cpu_cgroup) },
+	{ "cpu-spawner", "FILE", "the program that starts jobs (virgo-spawner beside virgod)", parse_text,
+	  FIELD(cpu_spawner) },
+	{ "cpu-as-queue", "yes|no", "hand requests of the CPU pool to the queue service instead of running them (no)",
+	  parse_switch, FIELD(cpu_as_queue) },
+	{ "plugin-dir", "DIR", "plug-in libraries whose functions may be called (none)", parse_text,
+	  FIELD(plugin_dir) },
+	{ "kernel-dir", "DIR", "eBPF objects that may be run, and the list of those allowed (none)", parse_text,
+	  FIELD(kernel_dir) },
 	{ "arena-size", "BYTES", "memory for keys and small values, answered from XDP; at most 4g (256m)", parse_arena,
 	  FIELD(arena_bytes) },
 	{ "heap-size", "BYTES", "memory for large values and requests (1g)", parse_heap, FIELD(heap_bytes) },
@@ -158,6 +189,10 @@ void vg_options_default(struct vg_options_text *text)
 		.node = VG_NODE_NONE,
 		.epoch = 1,
 		.port = { [VG_DOOR_MEM] = VG_PORT_MEM, [VG_DOOR_CPU] = VG_PORT_UNSAID },
+		.cpu_queue = 1024,
+		.cpu_linger_s = 30,
+		.cpu_keep_bytes = 64 * MIB,
+		.cpu_text = "function",
 		.arena_bytes = 256 * MIB,
 		.heap_bytes = GIB,
 		.chunk_bytes = 256 << 10,

@@ -32,6 +32,14 @@ struct vg_options {
 	bool insecure;
 	__u64 workers; /* 0: one a core */
 	__u64 port[VG_DOOR_MAX]; /* 0: closed; VG_PORT_UNSAID until vg_options_finish */
+	/* The CPU pool. */
+	__u64 cpu_jobs, cpu_queue, cpu_workers; /* 0: by the number of processors */
+	__u64 cpu_linger_s, cpu_keep_bytes;
+	char cpu_user[VG_OPTION_TEXT_MAX]; /* empty: the daemon's own, but nobody where that is root */
+	char cpu_text[VG_OPTION_TEXT_MAX]; /* what a word of text names: function, executable, kernel */
+	char cpu_cgroup[VG_OPTION_TEXT_MAX], cpu_spawner[VG_OPTION_TEXT_MAX];
+	char plugin_dir[VG_OPTION_TEXT_MAX], kernel_dir[VG_OPTION_TEXT_MAX];
+	bool cpu_as_queue;
 	__u64 arena_bytes, heap_bytes, chunk_bytes;
 	__u64 connections; /* for each worker */
 	__u64 idle_timeout_s;

@@ -307,7 +307,7 @@ bool vg_session_locate(struct vg_env *env, __u64 id, __u32 *ret_worker, struct v
 static void tend_one(struct vg_worker *worker, struct vg_node_session *own, __u64 idle_ns)
 {
 	if (__atomic_load_n(&own->kill, __ATOMIC_RELAXED) ||
-	    (idle_ns && worker->clock.monotonic_ns - own->session.used_ns > idle_ns))
+	    (idle_ns && !own->session.owed && worker->clock.monotonic_ns - own->session.used_ns > idle_ns))
 		vg_conn_abort(own->conn, -ECONNABORTED);
 	else if (worker->draining && !own->session.paused && !own->session.owed)
 		vg_conn_finish(own->conn);

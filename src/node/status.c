@@ -214,6 +214,35 @@ static json_t *loops_json(const struct vg_world *world)
 			 "datagrams_lost", integer(sum.datagrams_lost));
 }
 
+/* What the services tell about themselves, summed over their instances. */
+static json_t *services_json(const struct vg_world *world)
+{
+	json_t *services = json_object();
+
+	for (int i = 0; i < VG_SERVICE_MAX; i++) {
+		json_t *service = NULL;
+
+		for (__u32 w = 0; w < world->worker_count; w++) {
+			struct vg_figure figures[VG_FIGURES_MAX];
+			int count;
+
+			if (!vg_services[i]->figures || !world->workers[w].env.services[i])
+				continue;
+			service = service ?: json_object();
+			count = vg_services[i]->figures(&world->workers[w].env, figures);
+			for (int f = 0; f < count; f++) {
+				json_int_t before = json_integer_value(json_object_get(service, figures[f].name));
+
+				json_object_set_new(service, figures[f].name,
+						    json_integer(before + (json_int_t)figures[f].value));
+			}
+		}
+		if (service)
+			json_object_set_new(services, vg_services[i]->name, service);
+	}
+	return services;
+}
+
 static void append_json(struct vg_out *out, json_t *object)
 {
 	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
@@ -231,15 +260,16 @@ void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 
 	vg_env_stats_sum(env, &sum);
 	append_json(out,
-		    json_pack("{s:s, s:i, s:s, s:i, s:i, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-			      "version", VG_VERSION, "node", (int)env->cluster->self, "address",
+		    json_pack("{s:s, s:i, s:s, s:i, s:i, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
+			      "s:o}", "version", VG_VERSION, "node", (int)env->cluster->self, "address",
 			      vg_cluster_address(env->cluster, env->cluster->self), "nodes", (int)env->cluster->nodes,
 			      "epoch", (int)env->cluster->epoch, "uptime_s", integer(vg_env_uptime_s(env)), "pid",
 			      (int)getpid(), "workers", (int)world->worker_count, "connections_open",
 			      integer(sum.connections_open), "connections_accepted", integer(sum.connections_accepted),
 			      "bytes_in", integer(sum.bytes_in), "bytes_out", integer(sum.bytes_out), "requests",
 			      requests_json(&sum), "memory", memory_json(world), "refused", refusals_json(&sum), "xdp",
-			      xdp_json(world), "loop", loops_json(world)));
+			      xdp_json(world), "loop", loops_json(world), "services",
+			      services_json(world)));
 }
 
 void vg_env_topology_json(struct vg_env *env, struct vg_out *out)

@@ -16,6 +16,7 @@
 
 const struct vg_service *const vg_services[VG_SERVICE_MAX] = {
 	[VG_SERVICE_MEM] = &vg_service_mem,
+	[VG_SERVICE_CPU] = &vg_service_cpu,
 };
 const struct vg_door_facts vg_doors[VG_DOOR_MAX] = {
 	[VG_DOOR_MEM] = { "mem", VG_SERVICE_MEM, VG_PROTOCOL_UNKNOWN },
@@ -330,10 +331,12 @@ static int start_services(struct vg_worker *worker)
 static struct vg_io_config io_config(const struct vg_worker *worker)
 {
 	__u32 connections = (__u32)worker->world->options.connections + worker->env.cluster->nodes;
+	/* A job: reads of its two outputs, a write, its end, two timers; each may have one being cancelled. */
+	__u32 jobs = worker->world->spawner ? 12 * (worker->world->cpu.jobs + worker->world->cpu.workers + 1) : 0;
 
 	return (struct vg_io_config){
 		.entries = 1024,
-		.operations = 3 * connections + 2 * VG_DOOR_MAX + 1024,
+		.operations = 3 * connections + 2 * VG_DOOR_MAX + jobs + 1024,
 		.stream_buffers = 256,
 		.stream_buffer_bytes = 8192,
 		.datagram_buffers = 512,
@@ -356,6 +359,7 @@ int vg_worker_init(struct vg_worker *worker, struct vg_world *world, __u32 numbe
 		.cluster = world->cluster,
 		.stats = &worker->stats,
 		.settings = world->settings,
+		.cpu = &world->cpu,
 		.mem = vg_store_mem(world->store),
 		.chunks = &worker->chunks,
 		.node = worker,

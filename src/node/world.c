@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "node/neighbours.h"
 #include "node/world.h"
+#include "virgo/job.h"
 
 /* ---- settings that services read ------------------------------------------------------------------------------- */
 
@@ -46,6 +47,32 @@ void vg_world_reload(struct vg_world *world, const struct vg_options *options)
 	__atomic_store_n(&world->maps.config->budget_per_ms, (__u32)options->xdp_budget, __ATOMIC_RELAXED);
 	/* Workers take the new settings within a housekeeping tick; by the next reload nobody reads the ones before. */
 	set_settings(world);
+}
+
+static __u32 cores(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (__u32)CPU_COUNT(&set);
+}
+
+static void set_cpu_settings(struct vg_world *world)
+{
+	const struct vg_options *options = &world->options;
+
+	world->cpu = (struct vg_cpu_settings){
+		.jobs = options->cpu_jobs ? (__u32)options->cpu_jobs : 4 * cores(),
+		.queue = (__u32)options->cpu_queue,
+		.workers = options->cpu_workers ? (__u32)options->cpu_workers : cores(),
+		.linger_ns = options->cpu_linger_s * 1000000000ULL,
+		.keep_bytes = options->cpu_keep_bytes,
+		.text_kind = options->cpu_text[0] == 'f'   ? VG_JOB_FUNCTION
+			     : options->cpu_text[0] == 'e' ? VG_JOB_EXECUTABLE
+							   : VG_JOB_KERNEL,
+		.as_queue = options->cpu_as_queue,
+		.plugin_dir = options->plugin_dir[0] ? options->plugin_dir : NULL,
+		.kernel_dir = options->kernel_dir[0] ? options->kernel_dir : NULL,
+	};
 }
 
 /* ---- building -------------------------------------------------------------------------------------------------- */
@@ -122,13 +149,6 @@ static int open_store(struct vg_world *world, const struct vg_clock *clock, char
 	return error;
 }
 
-static __u32 cores(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (__u32)CPU_COUNT(&set);
-}
-
 static int build(struct vg_world *world, char *why, size_t why_bytes)
 {
 	char bpf_why[VG_OPTION_TEXT_MAX + 256] = "";
@@ -144,6 +164,8 @@ static int build(struct vg_world *world, char *why, size_t why_bytes)
 		world->worker_count = VG_WORKERS_MAX;
 	error = vg_cluster_new(&world->cluster, &world->options, why, why_bytes);
 	error = error ?: listen_address(world, why, why_bytes);
+	if (!error && world->listen_text[VG_DOOR_CPU][0])
+		error = vg_spawner_new(&world->spawner, &world->options, why, why_bytes);
 	if (error)
 		return error;
 	error = vg_bpfmaps_open(&world->maps, &world->options, bpf_why, sizeof(bpf_why));
@@ -159,6 +181,7 @@ static int build(struct vg_world *world, char *why, size_t why_bytes)
 	if (error)
 		return error;
 	set_settings(world);
+	set_cpu_settings(world);
 	vg_bpfmaps_publish(&world->maps, world->cluster, &world->options);
 	world->workers = aligned_alloc(64, VG_ALIGN_UP(world->worker_count * sizeof(*world->workers), 64UL));
 	if (!world->workers)
@@ -216,6 +239,7 @@ void vg_world_free(struct vg_world *world)
 	for (__u32 w = 0; world->workers && w < world->worker_count; w++)
 		vg_worker_deinit(&world->workers[w]);
 	free(world->workers);
+	vg_spawner_free(world->spawner);
 	/* The lease goes before the memory it stands for. */
 	if (world->maps.present)
 		vg_bpfmaps_drop_lease(&world->maps);

@@ -3,6 +3,7 @@
 #ifndef VG_NODE_WORLD_H
 #define VG_NODE_WORLD_H
 
+#include "node/spawn.h"
 #include "node/worker.h"
 
 struct vg_world {
@@ -14,6 +15,8 @@ struct vg_world {
 	int settings_at;
 	struct vg_cluster *cluster;
 	struct vg_bpfmaps maps;
+	struct vg_spawner *spawner; /* NULL: the CPU pool is closed */
+	struct vg_cpu_settings cpu;
 	struct vg_store *store;
 	struct vg_worker *workers;
 	__u32 worker_count;

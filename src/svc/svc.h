@@ -127,6 +127,8 @@ struct vg_door_facts {
 };
 extern const struct vg_door_facts vg_doors[VG_DOOR_MAX];
 
+struct vg_env;
+
 /* ---- the worker a service instance lives in -------------------------------------------------------------------- */
 
 struct vg_settings { /* what services may read of the configuration; reloads swap the pointer */
@@ -140,6 +142,20 @@ struct vg_settings { /* what services may read of the configuration; reloads swa
 	char mem_eviction[24];	  /* maxmemory-policy as CONFIG GET says it: "noeviction" */
 };
 
+/* The CPU pool's part of the configuration; the same until the node ends. */
+struct vg_cpu_settings {
+	__u32 jobs, queue, workers;
+	__u64 linger_ns, keep_bytes;
+	__u8 text_kind;		 /* enum vg_job_kind: what a word of text names */
+	bool as_queue;		 /* every request goes to queue_push */
+	const char *plugin_dir, *kernel_dir; /* or NULL */
+	/*
+	 * Where a queue service takes requests instead of the pool (use_as_kingcobra_service): 0 or a negative errno.
+	 * NULL: there is none.
+	 */
+	int (*queue_push)(struct vg_env *env, __u64 client, __u64 sequence, const void *body, __u32 length);
+};
+
 struct vg_env {
 	__u32 worker, workers;
 	const struct vg_clock *clock;
@@ -149,6 +165,7 @@ struct vg_env {
 	struct vg_peers *peers;
 	struct vg_stats *stats;
 	const struct vg_settings *settings;
+	const struct vg_cpu_settings *cpu;
 	const struct vg_mem *mem;	/* memory of request size: the heap tier */
 	struct vg_out_pool *chunks;
 	__u64 random_state;
@@ -282,6 +299,6 @@ struct vg_service {
 	int (*figures)(const struct vg_env *env, struct vg_figure *ret_figures);
 };
 
-extern const struct vg_service vg_service_mem;
+extern const struct vg_service vg_service_mem, vg_service_cpu;
 
 #endif

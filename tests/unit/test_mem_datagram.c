@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "fake_wire.h"
-#include "svc/mem/window.h"
+#include "proto/window.h"
 
 static struct message *numbered(struct message *request, __u64 client, __u64 sequence)
 {

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "svc/mem/window.h"
+#include "proto/window.h"
 
 static enum vg_window_verdict look(const struct vg_window *window, __u64 client, __u64 sequence)
 {

@@ -7,7 +7,7 @@
 
 #include "proto/frame.h"
 #include "svc/mem/mem.h"
-#include "svc/mem/window.h"
+#include "proto/window.h"
 
 struct reply {
 	struct vg_wire_header header;

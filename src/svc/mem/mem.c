@@ -8,7 +8,7 @@
 #include "svc/mem/events.h"
 #include "svc/mem/resp.h"
 #include "svc/mem/shared.h"
-#include "svc/mem/window.h"
+#include "proto/window.h"
 
 static void worker_free(struct vg_env *env)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "svc/mem/window.h"
+#include "proto/window.h"
 
 #include <assert.h>
 #include <errno.h>

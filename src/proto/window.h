@@ -9,8 +9,8 @@
  * acquired by _new. Clients live in sets of VG_WINDOW_WAYS; in a full set the longest unheard-of makes room, and what
  * it sent can then no longer be told from new.
  */
-#ifndef VG_SVC_MEM_WINDOW_H
-#define VG_SVC_MEM_WINDOW_H
+#ifndef VG_PROTO_WINDOW_H
+#define VG_PROTO_WINDOW_H
 
 #include <stdbool.h>
 #include <stddef.h>
