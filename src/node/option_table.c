@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "node/options.h"
+#include "svc/persist.h"
 #include "virgo/maps.h"
 #include "virgo/policy.h"
 
@@ -83,6 +84,13 @@ static int parse_bpf(void *target, const char *text)
 {
 	return strcmp(text, "auto") && strcmp(text, "off") && strcmp(text, "require") ? -EINVAL
 										      : parse_text(target, text);
+}
+
+static int parse_save(void *target, const char *text)
+{
+	struct vg_save_rule rules[VG_SAVE_RULES_MAX];
+
+	return vg_save_rules_parse(text, rules) < 0 ? -EINVAL : parse_text(target, text);
 }
 
 static int parse_policy(void *target, const char *text)
@@ -176,6 +184,12 @@ const struct vg_option vg_option_table[] = {
 	{ "policy", "NAME", "which node gets what any could do: prequal, leastloaded, prg, p2c, locality (prequal)",
 	  parse_policy, FIELD(policy) },
 	{ "adopt", "yes|no", "keep what a former daemon left in the arena (yes)", parse_switch, FIELD(adopt) },
+	{ "dir", "DIR", "keep snapshots and the log there, and start from them (nothing is kept)", parse_text,
+	  FIELD(dir) },
+	{ "save", "RULES", "\"SECONDS CHANGES …\": a snapshot after so long with so many changes (none)",
+	  parse_save, FIELD(save), true },
+	{ "snapshot-compress", "yes|no", "pack snapshots with zstd (no)", parse_switch,
+	  FIELD(snapshot_compress), true },
 	{ "log-level", "LEVEL", "error, warning, notice, info or debug (info)", parse_log_level, FIELD(log_level),
 	  true },
 	{ "log-target", "TARGET", "stderr, journal or auto (auto)", parse_log_target, FIELD(log_target), true },

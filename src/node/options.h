@@ -48,6 +48,9 @@ struct vg_options {
 	__u64 policy;	  /* enum vg_policy */
 	__u64 xdp_budget; /* answers a millisecond a CPU, 0: default */
 	bool adopt;	  /* keep what a former daemon left in the arena */
+	char dir[VG_OPTION_TEXT_MAX]; /* of snapshots and the log; empty: nothing is kept on disk */
+	char save[VG_OPTION_TEXT_MAX]; /* "SECONDS CHANGES …": when snapshots are made by themselves */
+	bool snapshot_compress;
 	char log_level[VG_OPTION_TEXT_MAX], log_target[VG_OPTION_TEXT_MAX];
 	/* Filled in from the above by vg_options_finish. */
 	__u64 cluster_key[2];

@@ -69,6 +69,8 @@ static bool ended(struct vg_worker *worker)
 {
 	if (!worker->draining)
 		return false;
+	if (vg_saver_busy(worker))
+		return false;
 	return vg_conn_pool_used(worker->conns) == 0 || worker->clock.monotonic_ns >= worker->drain_until_ns;
 }
 
@@ -109,6 +111,7 @@ static void begin_drain(struct vg_worker *worker)
 	worker->drain_until_ns = worker->clock.monotonic_ns + DRAIN_NS;
 	for (int i = 0; i < worker->listeners; i++)
 		vg_io_cancel(worker->io, worker->listener[i].accept_op);
+	vg_saver_stop(worker);
 	if (worker->env.worker == 0)
 		vg_bpfmaps_drop_lease(&worker->world->maps);
 }
@@ -137,6 +140,7 @@ static void on_tick(void *owner, const struct vg_io_event *event)
 	struct vg_worker *worker = owner;
 
 	tend(worker);
+	vg_saver_tick(worker);
 	if (worker->env.worker == 0)
 		speak_for_node(worker);
 	if (vg_io_timeout(worker->io, TEND_NS, on_tick, worker, NULL))

@@ -62,7 +62,8 @@ struct vg_worker {
 	struct vg_mail *mail; /* from other workers, the newest first */
 	bool in_turn;	     /* the clock has been read for this turn */
 	__u64 turn_requests; /* requests counted when the turn began */
-	__u64 ticks;
+	__u64 ticks, saver_ticks;
+	__u64 changes;	     /* of the store by this worker; read by others */
 	__u64 drain_until_ns;
 	int error; /* why the thread ended, 0: it was told to */
 };

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "node/data_dir.h"
 #include "node/neighbours.h"
 #include "node/world.h"
 #include "virgo/job.h"
@@ -43,6 +44,11 @@ void vg_world_reload(struct vg_world *world, const struct vg_options *options)
 	world->options.chunk_bytes = options->chunk_bytes;
 	world->options.idle_timeout_s = options->idle_timeout_s;
 	world->options.xdp_budget = options->xdp_budget;
+	world->options.snapshot_compress = options->snapshot_compress;
+	if (strcmp(world->options.save, options->save)) {
+		memcpy(world->options.save, options->save, sizeof(options->save));
+		(void)vg_saver_set_rules(world, options->save); /* checked when it was read */
+	}
 	memcpy(world->options.password, options->password, sizeof(options->password));
 	__atomic_store_n(&world->maps.config->budget_per_ms, (__u32)options->xdp_budget, __ATOMIC_RELAXED);
 	/* Workers take the new settings within a housekeeping tick; by the next reload nobody reads the ones before. */
@@ -128,7 +134,7 @@ static int open_store(struct vg_world *world, const struct vg_clock *clock, char
 	struct vg_store_config config = {
 		.arena = world->maps.arena,
 		.arena_bytes = world->options.arena_bytes,
-		.adopt = world->maps.present && world->options.adopt,
+		.adopt = world->maps.present && world->options.adopt && world->data_fd < 0, /* the disk knows better */
 		.heap_bytes = world->options.heap_bytes,
 		.node = world->cluster->self,
 		.workers = world->worker_count,
@@ -146,6 +152,15 @@ static int open_store(struct vg_world *world, const struct vg_clock *clock, char
 	else if (config.adopt)
 		vg_log(VG_LOG_NOTICE, "arena adopted", "kept=%llu dropped_heap=%llu dropped_torn=%llu expired=%llu",
 		       repair.kept, repair.dropped_heap, repair.dropped_torn, repair.expired);
+	return error;
+}
+
+static int recover(struct vg_world *world, const struct vg_clock *clock, char *why, size_t why_bytes)
+{
+	struct vg_recovered recovered;
+	int error = vg_data_dir_recover(world, vg_clock_unix_ms(clock), &recovered, why, why_bytes);
+
+	vg_recovered_free(&recovered);
 	return error;
 }
 
@@ -177,9 +192,13 @@ static int build(struct vg_world *world, char *why, size_t why_bytes)
 		vg_log(VG_LOG_NOTICE, "no XDP fast path, serving from sockets", "reason=\"%s\"", bpf_why);
 	else
 		vg_bpfmaps_drop_lease(&world->maps); /* while the arena is repaired, XDP keeps out */
-	error = open_store(world, &clock, why, why_bytes);
+	error = vg_data_dir_open(world, why, why_bytes);
+	error = error ?: open_store(world, &clock, why, why_bytes);
+	if (!error && world->data_fd >= 0)
+		error = recover(world, &clock, why, why_bytes);
 	if (error)
 		return error;
+	vg_saver_init(world);
 	set_settings(world);
 	set_cpu_settings(world);
 	vg_bpfmaps_publish(&world->maps, world->cluster, &world->options);
@@ -205,7 +224,7 @@ int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, 
 		return -ENOMEM;
 	world->options = *options;
 	world->config_file = config_file;
-	world->maps.counter_fd = world->maps.cpu_load_fd = world->maps.lock_fd = -1;
+	world->maps.counter_fd = world->maps.cpu_load_fd = world->maps.lock_fd = world->data_fd = -1;
 	error = build(world, why, why_bytes);
 	if (error) {
 		vg_world_free(world);
@@ -243,7 +262,9 @@ void vg_world_free(struct vg_world *world)
 	/* The lease goes before the memory it stands for. */
 	if (world->maps.present)
 		vg_bpfmaps_drop_lease(&world->maps);
+	vg_saver_deinit(world);
 	vg_store_free(world->store);
+	vg_data_dir_close(world);
 	vg_bpfmaps_close(&world->maps);
 	vg_cluster_free(world->cluster);
 	free(world);
@@ -296,5 +317,5 @@ int vg_world_run(struct vg_world *world, void (*reload)(struct vg_world *world, 
 		vg_worker_join(&world->workers[w]);
 		error = error ?: world->workers[w].error;
 	}
-	return error;
+	return vg_saver_finish(world) ?: error;
 }

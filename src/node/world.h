@@ -3,6 +3,7 @@
 #ifndef VG_NODE_WORLD_H
 #define VG_NODE_WORLD_H
 
+#include "node/save.h"
 #include "node/spawn.h"
 #include "node/worker.h"
 
@@ -18,6 +19,8 @@ struct vg_world {
 	struct vg_spawner *spawner; /* NULL: the CPU pool is closed */
 	struct vg_cpu_settings cpu;
 	struct vg_store *store;
+	struct vg_saver saver;
+	int data_fd;		      /* the data directory; -1: nothing is kept on disk */
 	struct vg_worker *workers;
 	__u32 worker_count;
 	__u64 started_ns; /* CLOCK_MONOTONIC */

@@ -97,8 +97,8 @@ enum vg_record_verdict vg_record_read(const void *data, size_t available, struct
 bool vg_record_next(const struct vg_record *transaction, size_t *at, struct vg_record *ret_record);
 
 /*
- * The record at the front of bytes that have a checksum of their own (a snapshot's block): its own is not looked at, nor
- * may it be a transaction. Any bytes may be given; false: it is none.
+ * The record at the front of bytes that have a checksum of their own (a snapshot's block): its own is not looked at,
+ * nor may it be a transaction. Any bytes may be given; false: it is none.
  */
 bool vg_record_take(const void *data, size_t available, struct vg_record *ret_record);
 

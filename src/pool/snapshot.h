@@ -24,7 +24,7 @@
 #define VG_SNAPSHOT_VERSION 1
 #define VG_SNAPSHOT_BLOCK_MAGIC 0x4b4c4256u /* "VBLK" */
 #define VG_SNAPSHOT_BLOCK_BYTES 65536	    /* of records, about; a block with a large value is larger */
-#define VG_SNAPSHOT_LARGE_BYTES 16384	    /* a value from here on is written from where it lies, in a block of its own */
+#define VG_SNAPSHOT_LARGE_BYTES 16384 /* a value from here on is written from where it lies, in a block of its own */
 #define VG_SNAPSHOT_RAW_MAX VG_RECORD_BYTES_MAX
 
 struct vg_snapshot_header {
@@ -104,7 +104,7 @@ struct vg_snapshot_writer_config {
 	int directory_fd;     /* stays open until the end */
 	const char *name;     /* in the directory; until the end ".tmp" follows it */
 	__u64 pause_ns;	      /* between pieces, so that others have the worker meanwhile; 0: none */
-	vg_snapshot_done_fn done; /* once, later, on this thread; the writer is gone then */
+	vg_snapshot_done_fn done; /* once, later, on this thread; the writer goes when it returns */
 	void *context;
 };
 /* 0, or why it cannot begin (and `done` is not called): -EBUSY, -ENOMEM, what open(2) says. */
@@ -113,6 +113,7 @@ int vg_snapshot_writer_new(struct vg_snapshot_writer **ret_writer, const struct 
 void vg_snapshot_writer_cancel(struct vg_snapshot_writer *writer);
 /* The worker has ended, with its vg_io; `done` does not come. Accepts NULL. */
 void vg_snapshot_writer_free(struct vg_snapshot_writer *writer);
+/* Any thread, while the writer is there. */
 __u32 vg_snapshot_writer_permille(const struct vg_snapshot_writer *writer);
 
 /* ---- reader ---------------------------------------------------------------------------------------------------- */

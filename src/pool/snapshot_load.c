@@ -17,8 +17,8 @@ static void explain(int error, __u64 offset, char *why, size_t why_bytes)
 {
 	if (error == -EILSEQ)
 		snprintf(why, why_bytes,
-			 "%s is damaged at byte %llu: nothing is served from half a snapshot; put a backup in its place, "
-			 "or move it away to start without it",
+			 "%s is damaged at byte %llu: nothing is served from half a snapshot; put a backup in its "
+			 "place, or move it away to start without it",
 			 VG_SNAPSHOT_NAME, (unsigned long long)offset);
 	else if (error == -EPROTONOSUPPORT)
 		snprintf(why, why_bytes, "%s was written by another version of virgod", VG_SNAPSHOT_NAME);

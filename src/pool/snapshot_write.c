@@ -27,6 +27,7 @@ struct vg_snapshot_writer {
 	bool last;		/* the source has no more */
 	bool cancelled;
 	bool renamed;
+	__u32 permille;		/* others read it */
 	struct vg_snapshot_result result;
 };
 
@@ -34,31 +35,38 @@ static void step(struct vg_snapshot_writer *writer);
 
 /* ---- the end --------------------------------------------------------------------------------------------------- */
 
-static void writer_release(struct vg_snapshot_writer *writer)
+/* All but the writer itself. */
+static void writer_clean(struct vg_snapshot_writer *writer)
 {
 	vg_snapshot_source_free(writer->source);
+	writer->source = NULL;
 	if (writer->fd >= 0)
 		close(writer->fd);
 	if (!writer->renamed && writer->temporary[0])
 		(void)unlinkat(writer->config.directory_fd, writer->temporary, 0);
+}
+
+static void writer_release(struct vg_snapshot_writer *writer)
+{
+	writer_clean(writer);
 	writer->mem->free(writer->mem->context, writer);
 }
 
 static void finish(struct vg_snapshot_writer *writer, int error, const char *doing)
 {
 	struct vg_snapshot_result result = writer->result;
-	struct vg_snapshot_writer_config config = writer->config;
 
 	result.error = error;
 	result.counts = *vg_snapshot_source_counts(writer->source);
 	result.file_bytes = writer->offset;
-	result.log_sequence = config.source.log_sequence;
+	result.log_sequence = writer->config.source.log_sequence;
 	if (error == -ENOSPC && !strcmp(doing, "reading"))
 		snprintf(result.why, sizeof(result.why), "too much was changed meanwhile for the memory there is");
 	else if (error)
 		snprintf(result.why, sizeof(result.why), "%s: %s", doing, strerror(-error));
-	writer_release(writer);
-	config.done(config.context, &result);
+	writer_clean(writer);
+	writer->config.done(writer->config.context, &result);
+	writer->mem->free(writer->mem->context, writer);
 }
 
 static void on_directory_synced(void *owner, const struct vg_io_event *event)
@@ -173,6 +181,7 @@ static void step(struct vg_snapshot_writer *writer)
 		return;
 	}
 	writer->last = !more;
+	__atomic_store_n(&writer->permille, vg_snapshot_source_permille(writer->source), __ATOMIC_RELAXED);
 	if (writer->count)
 		write_rest(writer);
 	else
@@ -222,5 +231,5 @@ void vg_snapshot_writer_free(struct vg_snapshot_writer *writer)
 
 __u32 vg_snapshot_writer_permille(const struct vg_snapshot_writer *writer)
 {
-	return vg_snapshot_source_permille(writer->source);
+	return __atomic_load_n(&writer->permille, __ATOMIC_RELAXED);
 }

@@ -15,6 +15,7 @@
 #include "svc/svc.h"
 #include "virgo/hash.h"
 #include "virgo/wire_codec.h"
+#include "fake_persist.h"
 
 #define FAKE static __attribute__((unused)) /* a test need not use all of it */
 

@@ -18,6 +18,7 @@
 #include "svc/mem/mem.h"
 #include "svc/mem/resp.h"
 #include "virgo/hash.h"
+#include "fake_persist.h"
 
 #define MEM_NODES 3
 #define MEM_SESSIONS 8

@@ -127,6 +127,13 @@ void vg_config_stats(const struct vg_env *env, struct vg_stats *ret_stats);
 /* cmd_info.c */
 int vg_cmd_info(struct vg_call *call);
 
+/* cmd_save.c */
+int vg_cmd_save(struct vg_call *call);
+int vg_cmd_bgsave(struct vg_call *call);
+int vg_cmd_lastsave(struct vg_call *call);
+int vg_cmd_bgrewriteaof(struct vg_call *call);
+int vg_cmd_shutdown(struct vg_call *call);
+
 /* cmd_server.c */
 int vg_cmd_time(struct vg_call *call);
 int vg_cmd_debug_sleep(struct vg_call *call);

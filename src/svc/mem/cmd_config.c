@@ -12,7 +12,9 @@
 #include "base/number.h"
 #include "svc/mem/events.h"
 #include "svc/mem/hub.h"
+#include "pool/durable.h"
 #include "svc/mem/resp_watch.h"
+#include "svc/persist.h"
 #include "svc/mem/tracking.h"
 
 #define VALUE_BYTES 320
@@ -121,19 +123,63 @@ static const char *write_buffer_limits(struct vg_env *env, const struct vg_resp_
 	return NULL;
 }
 
+static void read_dir(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	struct vg_persistence known;
+
+	vg_env_persistence((struct vg_env *)env, &known);
+	snprintf(value, VALUE_BYTES, "%s", known.directory);
+}
+
+static void read_compression(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	struct vg_persistence known;
+
+	vg_env_persistence((struct vg_env *)env, &known);
+	snprintf(value, VALUE_BYTES, "%s", known.compress ? "yes" : "no");
+}
+
+static void read_save(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	struct vg_persistence known;
+
+	vg_env_persistence((struct vg_env *)env, &known);
+	snprintf(value, VALUE_BYTES, "%s", known.rules);
+}
+
+static const char *write_save(struct vg_env *env, const struct vg_resp_arg *value, bool set)
+{
+	struct vg_save_rule rules[VG_SAVE_RULES_MAX];
+	char text[256];
+
+	if (value->length >= sizeof(text) || memchr(value->data, 0, value->length))
+		return "Invalid save parameters";
+	memcpy(text, value->data, value->length);
+	text[value->length] = 0;
+	if (vg_save_rules_parse(text, rules) < 0)
+		return "Invalid save parameters";
+	if (set)
+		(void)vg_env_save_rules(env, text);
+	return NULL;
+}
+
 static const struct parameter parameters[] = {
 	{ "appendonly", "no" },
 	{ "bind", NULL, read_bind },
 	{ "client-output-buffer-limit", NULL, read_buffer_limits, .write = write_buffer_limits },
 	{ "databases", "1" },
+	{ "dbfilename", VG_SNAPSHOT_NAME },
+	{ "dir", NULL, read_dir },
 	{ "latency-monitor-threshold", NULL, NULL, &vg_watch_settings.latency_threshold_ms, 0, INT64_MAX / 1000000 },
 	{ "maxmemory", NULL, read_maxmemory },
 	{ "maxmemory-policy", NULL, read_policy },
 	{ "notify-keyspace-events", NULL, read_notify, .write = write_notify },
 	{ "port", NULL, read_port },
 	{ "proto-max-bulk-len", NULL, read_value_max },
+	{ "rdbchecksum", "yes" },
+	{ "rdbcompression", NULL, read_compression },
 	{ "requirepass", NULL, read_password },
-	{ "save", "" },
+	{ "save", NULL, read_save, .write = write_save },
 	{ "slowlog-log-slower-than", NULL, NULL, &vg_watch_settings.slower_than_us, -1, INT64_MAX },
 	{ "slowlog-max-len", NULL, NULL, &vg_watch_settings.slowlog_length_max, 0, INT64_MAX },
 	{ "timeout", NULL, read_timeout },

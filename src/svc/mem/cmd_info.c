@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "svc/mem/cmd.h"
+#include "pool/version.h"
 #include "svc/mem/resp_watch.h"
+#include "svc/persist.h"
 
 #define VERSION_REDIS "7.0.15"
 
@@ -108,8 +110,27 @@ static void memory(struct report *report)
 
 static void persistence(struct report *report)
 {
+	struct vg_persistence known;
+	struct vg_cuts_stats cuts;
+
+	vg_env_persistence((struct vg_env *)report->env, &known);
+	vg_cuts_stats(report->env->store, &cuts);
 	line(report, "loading:0");
-	line(report, "rdb_bgsave_in_progress:0");
+	line(report, "async_loading:0");
+	LINE_U64(report, "current_cow_size", cuts.bytes);
+	line(report, "current_fork_perc:%u.%u0", known.running ? known.permille / 10 : 0,
+	     known.running ? known.permille % 10 : 0);
+	LINE_U64(report, "rdb_changes_since_last_save", known.changes);
+	line(report, "rdb_bgsave_in_progress:%d", known.running);
+	LINE_U64(report, "rdb_last_save_time", known.last_save_s);
+	line(report, "rdb_last_bgsave_status:%s", known.last_error ? "err" : "ok");
+	line(report, "rdb_last_bgsave_time_sec:%lld", (long long)known.last_seconds);
+	line(report, "rdb_current_bgsave_time_sec:%lld", (long long)known.current_seconds);
+	LINE_U64(report, "rdb_saves", known.saves);
+	if (known.last_error)
+		line(report, "virgo_last_bgsave_error:%s", known.last_why);
+	LINE_U64(report, "virgo_last_bgsave_bytes", known.last_bytes);
+	LINE_U64(report, "virgo_snapshots_open", cuts.open);
 	line(report, "aof_enabled:0");
 }
 

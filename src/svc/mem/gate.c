@@ -45,6 +45,11 @@ static void queue(struct vg_call *call)
 		vg_resp_simple(call->out, "QUEUED");
 		return;
 	}
+	if (call->command->flags & VG_CMD_NO_MULTI) {
+		vg_resp_error(call->out, "ERR Command not allowed inside a transaction");
+		multi->failed = true;
+		return;
+	}
 	if (!note_owner(call, multi)) {
 		multi->failed = true;
 		return;

@@ -29,6 +29,8 @@ typedef int (*vg_command_fn)(struct vg_call *call);
 	X(SKIP_SLOWLOG, "skip_slowlog") \
 	X(FAST, "fast")             \
 	X(NO_AUTH, "no_auth")       \
+	X(NO_ASYNC_LOADING, "no_async_loading") \
+	X(NO_MULTI, "no_multi")     \
 	X(ALLOW_BUSY, "allow_busy")
 
 enum vg_command_flag_bit {

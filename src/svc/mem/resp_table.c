@@ -13,6 +13,7 @@
 #define F VG_CMD_FAST
 #define ANYTIME (VG_CMD_LOADING | VG_CMD_STALE)
 #define ADMIN (VG_CMD_ADMIN | VG_CMD_NOSCRIPT | ANYTIME)
+#define SAVING (VG_CMD_ADMIN | VG_CMD_NOSCRIPT | VG_CMD_NO_ASYNC_LOADING)
 #define OWN (VG_CMD_NOSCRIPT | ANYTIME | VG_CMD_SESSION)
 #define OPEN (OWN | F | VG_CMD_NO_AUTH | VG_CMD_ALLOW_BUSY)
 
@@ -179,6 +180,10 @@ const struct vg_command vg_commands[] = {
 	  "Adds to the end of a value." },
 	{ "auth", vg_cmd_auth, NULL, -2, OPEN | VG_CMD_SECRET, CONN, NO_KEY, "connection", "1.0.0", "", "",
 	  "Gives the password." },
+	{ "bgrewriteaof", vg_cmd_bgrewriteaof, NULL, 1, SAVING, 0, NO_KEY, "server", "1.0.0", "", "",
+	  "Makes the log shorter, by a snapshot." },
+	{ "bgsave", vg_cmd_bgsave, NULL, -1, SAVING, 0, NO_KEY, "server", "1.0.0", "", "",
+	  "Makes a snapshot while all goes on." },
 	{ "client", NULL, client_subs, -2, 0, 0, NO_KEY, "connection", "2.4.0", "", "", "About connections." },
 	{ "command", vg_cmd_command, command_subs, -1, ANYTIME, CONN, NO_KEY, "server", "2.8.13", "", ND "_order",
 	  "What is known of all commands." },
@@ -232,6 +237,8 @@ const struct vg_command vg_commands[] = {
 	  ND " " SHARDS " response_policy:special", "Figures of this node." },
 	{ "keys", vg_cmd_keys, NULL, 2, R | VG_CMD_LONG, KEYSPACE | DANGER, NO_KEY, "generic", "1.0.0", "",
 	  SHARDS " " ND "_order", "All keys of the cluster that match." },
+	{ "lastsave", vg_cmd_lastsave, NULL, 1, ANYTIME | F, VG_ACL_ADMIN | DANGER, NO_KEY, "server", "1.0.0", "", ND,
+	  "When the last snapshot was made." },
 	{ "latency", NULL, latency_subs, -2, 0, 0, NO_KEY, "server", "2.8.13", "", "", "About slow moments." },
 	{ "memory", NULL, memory_subs, -2, 0, 0, NO_KEY, "server", "4.0.0", "", "", "About memory." },
 	{ "mget", vg_cmd_mget, NULL, -2, R | F, STRING, 1, -1, 1, VG_ROUTE_LIST, "string", "1.0.0", "RO access", SPLIT,
@@ -273,6 +280,8 @@ const struct vg_command vg_commands[] = {
 	  "RW access delete;OW insert", "", "Gives a key another name that is free." },
 	{ "reset", vg_cmd_reset, NULL, 1, OPEN, CONN, NO_KEY, "connection", "6.2.0", "", "",
 	  "Makes the connection as it was when new." },
+	{ "save", vg_cmd_save, NULL, 1, SAVING | VG_CMD_NO_MULTI, 0, NO_KEY, "server", "1.0.0", "", "",
+	  "Makes a snapshot and waits for it." },
 	{ "scan", vg_cmd_scan, NULL, -2, R | VG_CMD_LONG, KEYSPACE, NO_KEY, "generic", "2.8.0", "",
 	  ND " request_policy:special", "All keys of the cluster, step by step." },
 	{ "select", vg_cmd_select, NULL, 2, ANYTIME | F, CONN, NO_KEY, "connection", "1.0.0", "", "",
@@ -285,6 +294,8 @@ const struct vg_command vg_commands[] = {
 	  "Writes a value if there is none." },
 	{ "setrange", vg_cmd_setrange, NULL, 4, WM, STRING, ONE_KEY, "string", "2.2.0", "RW update", "",
 	  "Writes a part of a value." },
+	{ "shutdown", vg_cmd_shutdown, NULL, -1, ADMIN | VG_CMD_NO_MULTI | VG_CMD_ALLOW_BUSY, 0, NO_KEY, "server",
+	  "1.0.0", "", "", "Ends this node." },
 	{ "slowlog", NULL, slowlog_subs, -2, 0, 0, NO_KEY, "server", "2.2.12", "", "", "About slow commands." },
 	{ "spublish", vg_cmd_spublish, NULL, 3, PUBSUB | F, VG_ACL_PUBSUB, SHARD_ONE, "pubsub", "7.0.0", "not_key", "",
 	  "Says something to all subscribers of a shard channel." },
