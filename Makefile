@@ -43,6 +43,7 @@ help:
 	'make demo        three nodes and a client in network namespaces, on real input' \
 	'make run         one node on loopback' \
 	'make test        everything below, as root; ends with "N passed, N failed, N skipped"' \
+	'make test-oracle a million random commands to virgod and to redis, memcached; root' \
 	'make check       unit, simulation, fuzz smoke, layout and house rules; no root needed' \
 	'make check-root  BPF, network namespaces, crash and upgrade tests; root' \
 	'make bench       measure against the limits and the peers; results in bench/results/' \

@@ -6,16 +6,18 @@
 #   tests/bpf/test_*.c    BPF_PROG_RUN, verifier budgets, layouts, the race of readers and writers; root
 #   tests/fuzz/fuzz_*.c   libFuzzer targets, smoke-run over their corpus and for a few seconds
 #   tests/netns/test_*.sh whole nodes in network namespaces; root
+#   tests/oracle/test_*.sh random commands to virgod and to the server it must answer like; root. Short with the
+#                         others; `make test-oracle` sends VG_ORACLE_COMMANDS, a million, to each
 
 UNIT_TESTS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/unit/test_*.c)))
 SIM_TESTS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/sim/test_*.c)))
 BPF_TESTS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/bpf/test_*.c)))
 FUZZERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 NETNS_TESTS := $(sort $(wildcard tests/netns/test_*.sh))
-HELPERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/netns/*.c)))
+HELPERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/netns/*.c tests/oracle/*.c)))
 
 TEST_ROOMS := $(call room_archives,client node svc pool proto)
-TEST_OBJECT_DIRS := tests/unit tests/sim tests/bpf tests/netns tests/fuzz
+TEST_OBJECT_DIRS := tests/unit tests/sim tests/bpf tests/netns tests/oracle tests/fuzz
 
 $(UNIT_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,uring base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
@@ -74,6 +76,11 @@ check-root: test-deps
 test: test-deps
 	@$(MAKE) --no-print-directory check-programs root-programs
 	@tests/run $(B) house unit sim fuzz bpf netns
+
+.PHONY: test-oracle
+test-oracle: test-deps
+	@$(MAKE) --no-print-directory root-programs
+	@VG_ORACLE_COMMANDS=$${VG_ORACLE_COMMANDS:-1000000} tests/run $(B) oracle
 
 .PHONY: check-programs root-programs
 check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)

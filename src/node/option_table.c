@@ -168,6 +168,8 @@ const struct vg_option vg_option_table[] = {
 	  FIELD(plugin_dir) },
 	{ "kernel-dir", "DIR", "eBPF objects that may be run, and the list of those allowed (none)", parse_text,
 	  FIELD(kernel_dir) },
+	{ "memcache-udp", NULL, "answer memcached's get over UDP on that port too, in no more bytes than it came in",
+	  parse_switch, FIELD(memcache_udp) },
 	{ "arena-size", "BYTES", "memory for keys and small values, answered from XDP; at most 4g (256m)", parse_arena,
 	  FIELD(arena_bytes) },
 	{ "heap-size", "BYTES", "memory for large values and requests (1g)", parse_heap, FIELD(heap_bytes) },

@@ -40,6 +40,7 @@ struct vg_options {
 	char cpu_cgroup[VG_OPTION_TEXT_MAX], cpu_spawner[VG_OPTION_TEXT_MAX];
 	char plugin_dir[VG_OPTION_TEXT_MAX], kernel_dir[VG_OPTION_TEXT_MAX];
 	bool cpu_as_queue;
+	bool memcache_udp; /* the memcached port answers get over UDP */
 	__u64 arena_bytes, heap_bytes, chunk_bytes;
 	__u64 connections; /* for each worker */
 	__u64 idle_timeout_s;

@@ -300,11 +300,15 @@ static int listen_door(struct vg_worker *worker, enum vg_door door)
 	};
 	worker->listeners++;
 	listener->tcp_fd = vg_listen_tcp(address);
-	listener->udp_fd = vg_listen_udp(address);
-	if (listener->tcp_fd < 0 || listener->udp_fd < 0)
-		return listener->tcp_fd < 0 ? listener->tcp_fd : listener->udp_fd;
+	if (listener->tcp_fd < 0)
+		return listener->tcp_fd;
 	error = vg_io_accept(worker->io, listener->tcp_fd, on_accept, listener, &listener->accept_op);
-	return error ?: vg_io_recvmsg(worker->io, listener->udp_fd, on_datagram, listener, &listener->receive_op);
+	if (error || (door == VG_DOOR_MEMCACHE && !worker->world->options.memcache_udp))
+		return error;
+	listener->udp_fd = vg_listen_udp(address);
+	if (listener->udp_fd < 0)
+		return listener->udp_fd;
+	return vg_io_recvmsg(worker->io, listener->udp_fd, on_datagram, listener, &listener->receive_op);
 }
 
 static bool is_wanted(const struct vg_worker *worker, const struct vg_service *service)

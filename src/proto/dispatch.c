@@ -7,14 +7,22 @@
 
 /* Words that begin a line of the original's grammars. */
 static const char *const text_words[] = { "virgo_", "eventnet_", "REQUEST#", "REPLY#" };
-static const char *const http_methods[] = { "GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ",
+static const char *const http_methods[] = { "GET ",    "HEAD ",    "POST ",  "PUT ",
+					    "DELETE ", "OPTIONS ", "PATCH ", "TRACE ",
 					    "CONNECT " };
-/* memcached's verbs that no Redis client sends in an inline command: a bare `get` and `set` need a closer look. */
-static const char *const memcache_words[] = { "gets ", "gat ", "gats ", "add ", "replace ", "prepend ", "cas ", "mg ",
-					      "ms ", "md ", "ma ", "mn\r", "me ", "version\r", "stats\r", "stats " };
-
-/* These are both protocols'; the whole line tells. */
-static const char *const shared_words[] = { "set ", "append " };
+/*
+ * memcached's commands that are no command of Redis: a line that begins with one of these words is memcached's,
+ * whatever follows. memcached knows lower case only.
+ */
+static const char *const memcache_words[] = {
+	"gets", "gat", "gats", "bget", "add", "replace", "prepend", "cas",   "delete",    "flush_all",
+	"mg",	"ms",  "md",   "ma",   "mn",  "me",	 "stats",   "version", "verbosity",
+};
+/*
+ * Commands of both, told apart by what stands behind them (docs/decisions/0050): a storage line has three numbers,
+ * incr, decr and touch have one key and one number, and a get in lower case ends in CR LF.
+ */
+static const char *const shared_words[] = { "set ", "append ", "incr ", "decr ", "touch ", "get " };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -40,25 +48,55 @@ static bool is_http(const char *line, size_t length)
 	return begins(line, length, http_methods, COUNT(http_methods), &maybe) && memmem(line, length, " HTTP/", 6);
 }
 
-/* `set KEY FLAGS EXPTIME BYTES`: three numbers where a Redis client has at most a value and options. */
-static bool is_memcache_storage(const char *line, size_t length)
+/* Does the line begin with one of the words, and does the word end there? */
+static bool is_memcache_word(const char *line, size_t length, bool *maybe)
 {
-	int field = 0;
-	bool digits = true, maybe;
+	for (size_t i = 0; i < COUNT(memcache_words); i++) {
+		size_t word = strlen(memcache_words[i]);
 
-	if (!begins(line, length, shared_words, COUNT(shared_words), &maybe))
-		return false;
-	for (size_t i = 0; i < length && line[i] != '\r'; i++) {
-		if (line[i] == ' ') {
-			if (field >= 2 && !digits)
-				return false;
-			field++;
-			digits = true;
-		} else if (line[i] < '0' || line[i] > '9') {
-			digits = false;
-		}
+		if (memcmp(line, memcache_words[i], length < word ? length : word) != 0)
+			continue;
+		if (length <= word)
+			*maybe = true;
+		else if (line[word] == ' ' || line[word] == '\r' || line[word] == '\n')
+			return true;
 	}
-	return field == 4 && digits;
+	return false;
+}
+
+static bool is_number(const char *text, size_t length)
+{
+	size_t at = length && text[0] == '-';
+
+	if (at == length)
+		return false;
+	for (; at < length; at++)
+		if (text[at] < '0' || text[at] > '9')
+			return false;
+	return true;
+}
+
+/* A line that begins with a shared word: is it memcached's? `cr_lf`: how it ends. */
+static bool is_memcache_line(const char *line, size_t length, bool cr_lf)
+{
+	int words = 0, numbers = 0;
+	bool noreply = false;
+
+	for (size_t at = 0, end; at < length; at = end + 1) {
+		for (end = at; end < length && line[end] != ' ' && line[end] != '\r'; end++)
+			;
+		if (end == at)
+			continue;
+		words++;
+		noreply = end - at == 7 && memcmp(line + at, "noreply", 7) == 0;
+		numbers += words > 2 && is_number(line + at, end - at);
+	}
+	words -= noreply;
+	if (line[0] == 'g')
+		return cr_lf && words > 1;
+	if (line[0] == 's' || line[0] == 'a')
+		return words == 5 && numbers == 3;
+	return words == 3 && numbers == 1;
 }
 
 enum vg_protocol vg_dispatch(const __u8 *data, size_t length, bool ended)
@@ -79,7 +117,7 @@ enum vg_protocol vg_dispatch(const __u8 *data, size_t length, bool ended)
 	}
 	if (begins(line, length, text_words, COUNT(text_words), &maybe))
 		return VG_PROTOCOL_TEXT;
-	if (begins(line, length, memcache_words, COUNT(memcache_words), &maybe))
+	if (is_memcache_word(line, length, &maybe))
 		return VG_PROTOCOL_MEMCACHE;
 	if (begins(line, length, http_methods, COUNT(http_methods), &maybe) ||
 	    begins(line, length, shared_words, COUNT(shared_words), &maybe))
@@ -93,7 +131,9 @@ enum vg_protocol vg_dispatch(const __u8 *data, size_t length, bool ended)
 		return VG_PROTOCOL_HTTP;
 	if (!whole && maybe)
 		return VG_PROTOCOL_UNKNOWN;
-	if (end && is_memcache_storage(line, length))
+	/* A get too long to be one key's is memcached's; of the others the whole line is looked at. */
+	if (begins(line, length, shared_words, COUNT(shared_words), &maybe) &&
+	    (end ? is_memcache_line(line, length, length && line[length - 1] == '\r') : line[0] == 'g'))
 		return VG_PROTOCOL_MEMCACHE;
 	return VG_PROTOCOL_RESP;
 }

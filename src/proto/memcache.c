@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define BAD_LINE "CLIENT_ERROR bad command line format"
+#define BAD_KEY "CLIENT_ERROR error decoding key"
 #define BAD_TOKEN "CLIENT_ERROR bad token in command line format"
 
 #define META_WORDS_MAX 19 /* of a meta command, with its verb */
@@ -13,8 +14,18 @@ _Static_assert(('a' & 63) == 33 && ('z' & 63) == 58 && ('A' & 63) == 1 && ('Z' &
 	       "vg_mc_flag_bit: letters differ in their low six bits");
 
 static void parse_line(struct vg_mc_request *request, const char *line, size_t length);
+static void refuse(struct vg_mc_request *request, const char *error);
 
-enum vg_mc_state vg_mc_read(struct vg_mc_parser *parser, struct vg_mc_request *request, const void *data, size_t length)
+/* The data block is too long, or ends wrongly. What a meta command did wrong is always answered. */
+static void refuse_value(struct vg_mc_request *request, const char *error)
+{
+	if (request->verb == VG_MC_META_SET)
+		request->quiet = false;
+	refuse(request, error);
+}
+
+enum vg_mc_state vg_mc_read(struct vg_mc_parser *parser, struct vg_mc_request *request, const void *data,
+			    size_t length, __u64 value_max)
 {
 	const char *line = data, *end = memchr(line + parser->searched, '\n', length - parser->searched);
 	size_t line_length;
@@ -36,6 +47,10 @@ enum vg_mc_state vg_mc_read(struct vg_mc_parser *parser, struct vg_mc_request *r
 		parser->searched = 0;
 		return VG_MC_WHOLE;
 	}
+	if (request->verb != VG_MC_ERROR && request->value_length > value_max) {
+		refuse_value(request, "SERVER_ERROR object too large for cache");
+		request->too_large = true;
+	}
 	request->value = (const __u8 *)end + 1;
 	request->length += request->value_length + 2;
 	if (length < request->length) {
@@ -43,12 +58,8 @@ enum vg_mc_state vg_mc_read(struct vg_mc_parser *parser, struct vg_mc_request *r
 		return VG_MC_HEAD;
 	}
 	parser->searched = 0;
-	if (request->verb != VG_MC_ERROR && memcmp(request->value + request->value_length, "\r\n", 2) != 0) {
-		if (request->verb == VG_MC_META_SET)
-			request->quiet = false;
-		request->verb = VG_MC_ERROR;
-		request->error = "CLIENT_ERROR bad data chunk";
-	}
+	if (request->verb != VG_MC_ERROR && memcmp(request->value + request->value_length, "\r\n", 2) != 0)
+		refuse_value(request, "CLIENT_ERROR bad data chunk");
 	return VG_MC_WHOLE;
 }
 
@@ -293,6 +304,7 @@ static const char *read_flag(struct vg_mc_request *request, struct vg_mc_word fl
 {
 	struct vg_mc_word value = { flag.data + 1, flag.length - 1 };
 	struct vg_mc_meta *meta = &request->meta;
+	__u8 key[VG_MC_KEY_MAX];
 
 	switch (flag.data[0]) {
 	case 'T':
@@ -315,7 +327,9 @@ static const char *read_flag(struct vg_mc_request *request, struct vg_mc_word fl
 	case 'q':
 		request->quiet = true;
 		return NULL;
-	case 'b': case 'c': case 'f': case 'h': case 'k': case 'l': case 's': case 't': case 'u': case 'v':
+	case 'b':
+		return vg_mc_base64_decode(request->key.data, request->key.length, key) ? NULL : BAD_KEY;
+	case 'c': case 'f': case 'h': case 'k': case 'l': case 's': case 't': case 'u': case 'v':
 	case 'I': case 'L': case 'O': case 'P':
 		return NULL;
 	}
@@ -337,7 +351,7 @@ static const char *read_flags(struct vg_mc_request *request)
 		found = read_flag(request, flag, &stop);
 		if (!found || (flag.data[0] >= 'A'))
 			request->meta.given |= vg_mc_flag_bit(flag.data[0]);
-		if (found)
+		if (found && !(error && flag.data[0] == 'F')) /* a wrong F says nothing of its own */
 			error = found;
 	}
 	return error;
@@ -353,16 +367,6 @@ static const char *check_opaque(const struct vg_mc_request *request)
 		if (flag.data[0] == 'O' && flag.length > VG_MC_OPAQUE_MAX)
 			return "CLIENT_ERROR opaque token too long";
 	return NULL;
-}
-
-static const char *check_key(const struct vg_mc_request *request)
-{
-	__u8 key[VG_MC_KEY_MAX];
-
-	if (!vg_mc_has(request, 'b'))
-		return vg_mc_key_is_valid(request->key) ? NULL : BAD_LINE;
-	return vg_mc_base64_decode(request->key.data, request->key.length, key) ? NULL :
-										  "CLIENT_ERROR error decoding key";
 }
 
 /* Modes of ms and ma; the others have none that is looked at. */
@@ -410,9 +414,11 @@ static void parse_meta(struct vg_mc_request *request)
 		request->value_length = (__u64)length;
 	}
 	error = read_flags(request);
+	if (!error && !vg_mc_has(request, 'b') && !vg_mc_key_is_valid(request->key))
+		error = BAD_LINE;
 	if (error && (request->verb == VG_MC_META_DELETE || request->verb == VG_MC_META_ARITHMETIC))
 		error = "CLIENT_ERROR invalid or duplicate flag";
-	error = error ?: check_key(request) ?: check_mode(request) ?: check_opaque(request);
+	error = error ?: check_mode(request) ?: check_opaque(request);
 	if (error) {
 		request->quiet = false; /* errors are always told */
 		refuse(request, error);
@@ -422,6 +428,7 @@ static void parse_meta(struct vg_mc_request *request)
 static void parse_debug(struct vg_mc_request *request)
 {
 	struct vg_mc_word flag, rest;
+	__u8 key[VG_MC_KEY_MAX];
 
 	if (!vg_mc_next(&request->rest, &request->key) || request->key.length > VG_MC_KEY_MAX) {
 		refuse(request, BAD_LINE);
@@ -430,7 +437,8 @@ static void parse_debug(struct vg_mc_request *request)
 	rest = request->rest;
 	if (vg_mc_next(&rest, &flag) && is(flag, "b"))
 		request->meta.given |= vg_mc_flag_bit('b');
-	if (check_key(request))
+	if (vg_mc_has(request, 'b') ? !vg_mc_base64_decode(request->key.data, request->key.length, key) :
+				      !vg_mc_key_is_valid(request->key))
 		refuse(request, BAD_LINE);
 }
 

@@ -65,6 +65,7 @@ struct vg_mc_request {
 	enum vg_mc_verb verb;
 	bool quiet;		/* noreply, or q */
 	const char *error;	/* VG_MC_ERROR: the line to answer (unless quiet) */
+	bool too_large;		/* VG_MC_ERROR: because of the value's length; the key is filled in */
 	struct vg_mc_word key;	/* as it stands in the line: base64 with the b flag */
 	struct vg_mc_word rest; /* what stands behind it: more keys, flags, arguments */
 	__u32 client_flags;
@@ -89,8 +90,9 @@ enum vg_mc_state {
 	VG_MC_LOST,  /* a line too long to be one of ours: close, as memcached does */
 };
 
+/* `value_max`: a longer value is VG_MC_ERROR. */
 enum vg_mc_state vg_mc_read(struct vg_mc_parser *parser, struct vg_mc_request *request, const void *data,
-			    size_t length);
+			    size_t length, __u64 value_max);
 
 /* The next word of `rest`, which moves on; false: there is none. */
 bool vg_mc_next(struct vg_mc_word *rest, struct vg_mc_word *ret_word);

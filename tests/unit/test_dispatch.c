@@ -25,7 +25,28 @@ static void test_dispatch_by_first_line(void **state)
 		{ "*", VG_PROTOCOL_RESP },
 		{ "PING\r\n", VG_PROTOCOL_RESP },
 		{ "GET k\r\n", VG_PROTOCOL_RESP },
-		{ "get k\r\n", VG_PROTOCOL_RESP },
+		{ "get k\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "get k\n", VG_PROTOCOL_RESP },
+		{ "Get k\r\n", VG_PROTOCOL_RESP },
+		{ "get\r\n", VG_PROTOCOL_RESP },
+		{ "get k1 k2 k3\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "incr k\r\n", VG_PROTOCOL_RESP },
+		{ "incr k 5\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "decr k 5 noreply\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "touch k1 k2\r\n", VG_PROTOCOL_RESP },
+		{ "touch k1 100\n", VG_PROTOCOL_MEMCACHE },
+		{ "delete k\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "del k\r\n", VG_PROTOCOL_RESP },
+		{ "append k v\r\n", VG_PROTOCOL_RESP },
+		{ "append k 0 0 1\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "set k 0 -1 5 noreply\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "cas k 0 0 5 7\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "stats\n", VG_PROTOCOL_MEMCACHE },
+		{ "stats settings\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "flush_all\r\n", VG_PROTOCOL_MEMCACHE },
+		{ "mget k\r\n", VG_PROTOCOL_RESP },
+		{ "metrics\r\n", VG_PROTOCOL_RESP },
+		{ "quit\r\n", VG_PROTOCOL_RESP },
 		{ "set k v\r\n", VG_PROTOCOL_RESP },
 		{ "set k v ex 10\r\n", VG_PROTOCOL_RESP },
 		{ "VIRGO.ALLOC 1\r\n", VG_PROTOCOL_RESP },
@@ -56,7 +77,8 @@ static void test_dispatch_by_first_line(void **state)
 static void test_dispatch_in_pieces(void **state)
 {
 	static const char *const lines[] = { "GET /a HTTP/1.1\r\n", "virgo_cloud_get(1)\r\n", "SET k v\r\n", "set k 0 0 1\r\n",
-					     "*1\r\n", "VG\1\1", "replace k 0 0 1\r\n", "VGX" };
+					     "*1\r\n", "VG\1\1", "replace k 0 0 1\r\n", "VGX", "get k1 k2\r\n", "incr k 5\r\n",
+					     "stats\r\n", "mn\r\n", "mset a b\r\n", "touch k 1\n" };
 	char endless[VG_DISPATCH_BYTES];
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -73,6 +95,8 @@ static void test_dispatch_in_pieces(void **state)
 	memset(endless, ' ', sizeof(endless));
 	memcpy(endless, "GET ", 4);
 	assert_int_equal(vg_dispatch((const __u8 *)endless, sizeof(endless), false), VG_PROTOCOL_RESP);
+	memcpy(endless, "get ", 4);
+	assert_int_equal(vg_dispatch((const __u8 *)endless, sizeof(endless), false), VG_PROTOCOL_MEMCACHE);
 }
 
 int main(void)

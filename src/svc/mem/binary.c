@@ -69,6 +69,7 @@ static __u64 body_max(const struct vg_env *env, __u8 opcode)
 	case VG_OP_HANDLE_SET:
 		return VG_VALUE_MAX;
 	case VG_OP_COMMAND:
+	case VG_OP_MEMCACHE:
 		return VG_BODY_MAX;
 	}
 	return BODY_UNUSED_MAX;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "svc/mem/handle.h"
+#include "svc/mem/mc.h"
 #include "svc/mem/resp.h"
 
 struct later {
@@ -174,6 +175,26 @@ static void command(struct later *later, const struct vg_mem_request *request)
 	vg_out_deinit(&body);
 }
 
+/* From another node, for a key of ours: answered at once. */
+static void memcache(struct vg_session *session, const struct vg_wire_header *header,
+		     const struct vg_mem_request *request)
+{
+	struct vg_mem_answer answer = { .status = VG_STATUS_UNSUPPORTED, .ident = request->ident };
+	struct vg_out body;
+	int error = -EOPNOTSUPP;
+
+	vg_out_init(&body, session->out->pool);
+	if (request->flags & VG_FLAG_FORWARDED)
+		error = vg_mem_mc_forwarded(session->env, request->body, request->body_length, &body);
+	if (!error) {
+		reply_out(session, header, &body);
+	} else {
+		answer.status = error == -EREMOTE ? VG_STATUS_WRONG_NODE : vg_mem_status_of(error);
+		vg_mem_binary_reply(session, header, &answer);
+	}
+	vg_out_deinit(&body);
+}
+
 static void describe(struct vg_session *session, const struct vg_wire_header *header)
 {
 	struct vg_out body;
@@ -194,6 +215,10 @@ void vg_mem_binary_later(struct vg_session *session, const struct vg_wire_header
 
 	if (header->opcode == VG_OP_STATUS || header->opcode == VG_OP_TOPOLOGY) {
 		describe(session, header);
+		return;
+	}
+	if (header->opcode == VG_OP_MEMCACHE) {
+		memcache(session, header, request);
 		return;
 	}
 	later = vg_mem_wait_begin(session, sizeof(*later));

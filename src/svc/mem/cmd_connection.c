@@ -5,6 +5,7 @@
 
 #include "svc/mem/cmd.h"
 #include "svc/mem/more.h"
+#include "svc/mem/secret.h"
 
 #define REDIS_VERSION "7.0.15" /* the version whose answers these are */
 
@@ -34,24 +35,13 @@ int vg_cmd_echo(struct vg_call *call)
 
 /* ---- AUTH ------------------------------------------------------------------------------------------------------ */
 
-/* Takes the same time wherever the two differ, so that the time tells nothing about the password. */
-static bool is_same_secret(const char *secret, const struct vg_resp_arg *given)
-{
-	size_t length = strlen(secret);
-	unsigned char different = given->length != length;
-
-	for (size_t i = 0; i < given->length; i++)
-		different |= (unsigned char)(given->data[i] ^ (length ? secret[i % length] : 1));
-	return !different;
-}
-
 /* Is it the default user's password? Without one every password is right, as for Redis. */
 static bool is_password(struct vg_call *call, const struct vg_resp_arg *user, const struct vg_resp_arg *password)
 {
 	const char *secret = call->env->settings->password;
 	bool known = !user || (user->length == 7 && memcmp(user->data, "default", 7) == 0);
 
-	return known && (!secret[0] || is_same_secret(secret, password));
+	return known && (!secret[0] || vg_secret_matches(secret, password->data, password->length));
 }
 
 static void refuse_password(struct vg_call *call)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proto/frame.h"
+#include "svc/mem/mc.h"
 #include "svc/mem/mem.h"
 #include "proto/window.h"
 
@@ -76,8 +77,8 @@ void vg_mem_datagram(struct vg_env *env, const struct vg_datagram *datagram)
 	struct vg_wire_header header;
 	struct reply reply;
 
-	if (!datagram->header) { /* a door with a protocol that has no datagrams here */
-		vg_refuse(env, VG_REFUSAL_MALFORMED);
+	if (!datagram->header) { /* the one door with a protocol of its own */
+		vg_mem_mc_datagram(env, datagram);
 		return;
 	}
 	memcpy(&header, (const void *)datagram->header, sizeof(header));

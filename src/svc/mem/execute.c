@@ -250,6 +250,7 @@ enum vg_mem_outcome vg_mem_execute(struct vg_env *env, const struct vg_mem_reque
 	case VG_OP_HANDLE_FREE:
 		return handle_answer(env, request, vg_handle_free_now(env, request->ident), answer);
 	case VG_OP_COMMAND:
+	case VG_OP_MEMCACHE:
 	case VG_OP_STATUS:
 	case VG_OP_TOPOLOGY:
 		say(answer, VG_STATUS_TOO_BIG, "this operation is for TCP");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "svc/mem/events.h"
+#include "svc/mem/mc.h"
 #include "svc/mem/resp.h"
 #include "svc/mem/shared.h"
 #include "proto/window.h"
@@ -14,6 +15,7 @@ static void worker_free(struct vg_env *env)
 {
 	struct vg_mem_worker *worker = env->services[VG_SERVICE_MEM];
 
+	vg_mem_mc_deinit(env);
 	vg_window_free(worker->window);
 	env->mem->free(env->mem->context, worker);
 	env->services[VG_SERVICE_MEM] = NULL;
@@ -39,6 +41,7 @@ static int mem_init(struct vg_env *env)
 	env->services[VG_SERVICE_MEM] = worker;
 	error = vg_window_new(&worker->window, VG_WINDOW_CLIENTS, vg_env_random(env));
 	error = error ?: vg_mem_shared_join(env);
+	error = error ?: vg_mem_mc_init(env);
 	error = error ?: vg_mem_resp_init(env);
 	if (error) {
 		vg_mem_shared_leave(env);
@@ -50,25 +53,14 @@ static int mem_init(struct vg_env *env)
 /* A browser, or a scraper that was given the wrong port. */
 static ssize_t http_refuse(struct vg_session *session, size_t length)
 {
-	static const char body[] = "this port speaks VIRGO binary, RESP and text; HTTP is on the admin port 9464\n";
+	static const char body[] = "this port speaks VIRGO binary, RESP, memcached and text; HTTP is on port 9464\n";
 	static const char head[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-				   "Content-Length: 77\r\n\r\n";
+				   "Content-Length: 78\r\n\r\n";
 
-	_Static_assert(sizeof(body) - 1 == 77, "Content-Length");
+	_Static_assert(sizeof(body) - 1 == 78, "Content-Length");
 	vg_refuse(session->env, VG_REFUSAL_HTTP);
 	vg_out_append(session->out, head, sizeof(head) - 1);
 	vg_out_append(session->out, body, sizeof(body) - 1);
-	session->finish = true;
-	return (ssize_t)length;
-}
-
-/* memcached's protocol has no room here yet; its own error tells its clients so. */
-static ssize_t memcache_refuse(struct vg_session *session, size_t length)
-{
-	static const char line[] = "SERVER_ERROR this port speaks VIRGO binary, RESP and text\r\n";
-
-	vg_refuse(session->env, VG_REFUSAL_UNKNOWN_COMMAND);
-	vg_out_append(session->out, line, sizeof(line) - 1);
 	session->finish = true;
 	return (ssize_t)length;
 }
@@ -85,7 +77,7 @@ static ssize_t mem_input(struct vg_session *session, const __u8 *data, size_t le
 	case VG_PROTOCOL_HTTP:
 		return http_refuse(session, length);
 	case VG_PROTOCOL_MEMCACHE:
-		return memcache_refuse(session, length);
+		return vg_mem_mc_input(session, data, length);
 	case VG_PROTOCOL_UNKNOWN:
 		break;
 	}

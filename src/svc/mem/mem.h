@@ -20,6 +20,7 @@ struct vg_mem_worker {
 	void *resp;			/* the RESP face's own */
 	struct vg_mem_shared *shared;	/* with the node's other workers, see shared.h */
 	struct vg_client_more *tracking_first; /* connections of this worker that keep copies */
+	struct vg_mc_counts *mc;	/* the memcached face's own */
 	__u64 stamp_due_ns;		/* when memory_free is counted again */
 	__be16 memory_free_permille;
 };

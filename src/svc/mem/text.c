@@ -7,6 +7,7 @@
 
 #include "svc/mem/handle.h"
 #include "svc/mem/mem.h"
+#include "svc/mem/secret.h"
 #include "virgo/hash.h"
 
 struct later {
@@ -214,25 +215,14 @@ static void key_request(struct vg_session *session, const struct vg_text_request
 
 /* ---- who may ask ----------------------------------------------------------------------------------------------- */
 
-/* Takes the same time whatever the guess is; its length is no secret. */
-static bool password_right(const struct vg_settings *settings, struct vg_text_span guess)
-{
-	unsigned char wrong = 0;
-
-	if (guess.length != strnlen(settings->password, sizeof(settings->password)))
-		return false;
-	for (size_t i = 0; i < guess.length; i++)
-		wrong |= (unsigned char)(guess.data[i] ^ settings->password[i]);
-	return !wrong;
-}
-
 static void authenticate(struct vg_session *session, const struct vg_text_request *request)
 {
 	if (!session->env->settings->password[0]) {
 		say_status(session, request->padded, VG_STATUS_BAD_REQUEST, "no password is set");
 		return;
 	}
-	if (!password_right(session->env->settings, request->argument[0])) {
+	if (!vg_secret_matches(session->env->settings->password, request->argument[0].data,
+			       request->argument[0].length)) {
 		say_status(session, request->padded, VG_STATUS_UNAUTHORIZED, "wrong password");
 		return;
 	}
