@@ -24,6 +24,7 @@
  *     -EINVAL        bad argument, or the node calls the request malformed
  *     -EOPNOTSUPP    the node does not know the operation
  *     -EPROTO        an answer that makes no sense   -EREMOTEIO  the node reports an internal error
+ *     -EROFS         the node cannot write its log, and refuses changes until it can
  *     -EAGAIN        the window is full: call virgo_wait()
  *     -EDEADLK       called from inside a result function, where only virgo_submit*() may be called
  *

@@ -73,7 +73,8 @@ enum vg_opcode {
 	X(REPLAYED, 11, "a request older than the window of its client")        \
 	X(RANGE, 12, "outside the allocation")                                  \
 	X(CONDITION, 13, "the condition was not met")                           \
-	X(INTERNAL, 14, "internal error")
+	X(INTERNAL, 14, "internal error")                                       \
+	X(NOT_LOGGED, 15, "changes are refused: the log cannot be written")
 
 enum vg_status {
 #define X(name, number, text) VG_STATUS_##name = number,

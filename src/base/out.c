@@ -224,6 +224,47 @@ void vg_out_consume(struct vg_out *out, size_t bytes)
 	assert(!bytes);
 }
 
+/* What is left of a chunk when its first `bytes` stay; returns those that do. */
+static size_t chunk_truncate(struct vg_out_chunk *chunk, size_t bytes)
+{
+	size_t own = chunk->end - chunk->begin;
+
+	if (bytes < own) {
+		chunk->end = chunk->begin + (__u32)bytes;
+		chunk->lent_bytes = 0;
+		return bytes;
+	}
+	if (chunk->lent_bytes > bytes - own)
+		chunk->lent_bytes = bytes - own;
+	return own + chunk->lent_bytes;
+}
+
+void vg_out_truncate(struct vg_out *out, size_t bytes)
+{
+	struct vg_out_chunk *chunk, *next;
+	size_t kept = 0;
+
+	if (bytes >= out->bytes)
+		return;
+	if (!bytes) {
+		bool failed = out->failed;
+
+		vg_out_deinit(out);
+		out->failed = failed;
+		return;
+	}
+	for (chunk = out->first; kept < bytes; chunk = chunk->next) {
+		kept += chunk_truncate(chunk, bytes - kept);
+		out->last = chunk;
+	}
+	for (chunk = out->last->next; chunk; chunk = next) {
+		next = chunk->next;
+		chunk_put(out->pool, chunk);
+	}
+	out->last->next = NULL;
+	out->bytes = bytes;
+}
+
 void vg_out_splice(struct vg_out *to, struct vg_out *from)
 {
 	struct vg_out_chunk *first = from->first;

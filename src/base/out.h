@@ -64,6 +64,8 @@ void vg_out_lend(struct vg_out *out, const void *data, size_t bytes, void (*rele
 /* The front of the output as up to `count` vectors; returns how many were filled. */
 int vg_out_peek(const struct vg_out *out, struct iovec *vectors, int count);
 void vg_out_consume(struct vg_out *out, size_t bytes);
+/* Only the first `bytes` stay; what is behind them is dropped. */
+void vg_out_truncate(struct vg_out *out, size_t bytes);
 
 /* Take all that is in `from` to the end of `to` (same pool): how an answer that came late is put in its place. */
 void vg_out_splice(struct vg_out *to, struct vg_out *from);

@@ -45,6 +45,8 @@ int vg_error_of_status(const struct vg_request *request, __u8 status)
 		return request->flags & VIRGO_IF_ABSENT ? -EEXIST : -ENOENT;
 	case VG_STATUS_INTERNAL:
 		return -EREMOTEIO;
+	case VG_STATUS_NOT_LOGGED:
+		return -EROFS;
 	default:
 		return -EPROTO;
 	}

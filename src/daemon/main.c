@@ -116,11 +116,20 @@ static void reload(struct vg_world *world, void *context)
 	sd_notify(0, "READY=1");
 }
 
+#define LOADING_TIMEOUT_US 30000000 /* the next word comes sooner */
+
+static void tell_loading(const char *what, __u64 done, __u64 all)
+{
+	sd_notifyf(0, "STATUS=Loading the %s: %llu of %llu MiB\nEXTEND_TIMEOUT_USEC=%d", what, done >> 20, all >> 20,
+		   LOADING_TIMEOUT_US);
+}
+
 static int serve(struct arguments *arguments, const struct vg_options *options)
 {
 	struct vg_world *world;
 	const char *cpu;
-	int error = vg_world_new(&world, options, arguments->config_file, arguments->why, sizeof(arguments->why));
+	int error = vg_world_new(&world, options, arguments->config_file, tell_loading, arguments->why,
+				 sizeof(arguments->why));
 
 	if (error) {
 		vg_log(VG_LOG_ERROR, "cannot start", "error=\"%s\"", arguments->why);
@@ -130,7 +139,7 @@ static int serve(struct arguments *arguments, const struct vg_options *options)
 	vg_log(VG_LOG_NOTICE, "serving", "version=%s address=%s cpu=%s node=%u nodes=%u workers=%u xdp=%s", VG_VERSION,
 	       world->listen_text[VG_DOOR_MEM], cpu[0] ? cpu : "off", world->cluster->self, world->cluster->nodes,
 	       world->worker_count, world->maps.present ? "yes" : "no");
-	sd_notify(0, "READY=1");
+	sd_notify(0, "READY=1\nSTATUS=Serving");
 	error = vg_world_run(world, reload, arguments);
 	sd_notify(0, "STOPPING=1");
 	vg_world_free(world);

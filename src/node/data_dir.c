@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "pool/snapshot.h"
 
@@ -43,16 +44,26 @@ void vg_data_dir_close(struct vg_world *world)
 	world->data_fd = -1;
 }
 
+#define TELL_NS 1000000000ULL /* who started us is told so often, or would give up waiting */
+
 struct told {
+	struct vg_world *world;
 	const char *what;
 	__u64 percent;
+	__u64 next_ns;
 };
 
 static void tell(void *context, const char *what, __u64 done, __u64 all)
 {
 	struct told *told = context;
+	struct vg_clock clock;
 	__u64 percent = all ? (__u64)((double)done * 100 / (double)all) : 100;
 
+	vg_clock_update(&clock);
+	if (told->world->on_loading && clock.monotonic_ns >= told->next_ns) {
+		told->next_ns = clock.monotonic_ns + TELL_NS;
+		told->world->on_loading(what, done, all);
+	}
 	if (told->what == what && percent < told->percent + PROGRESS_PERCENT && percent < 100)
 		return;
 	told->what = what;
@@ -63,11 +74,12 @@ static void tell(void *context, const char *what, __u64 done, __u64 all)
 int vg_data_dir_recover(struct vg_world *world, __u64 now_ms, struct vg_recovered *ret_recovered, char *why,
 			size_t why_bytes)
 {
-	struct told told = { 0 };
+	struct told told = { .world = world };
 	const struct vg_recover recover = {
 		.store = world->store,
 		.directory_fd = world->data_fd,
 		.now_ms = now_ms,
+		.repair = world->options.repair_log,
 		.load = vg_snapshot_load,
 		.progress = tell,
 		.context = &told,
@@ -82,5 +94,10 @@ int vg_data_dir_recover(struct vg_world *world, __u64 now_ms, struct vg_recovere
 	vg_store_stats(world->store, &stats);
 	vg_log(VG_LOG_NOTICE, "loaded", "keys=%llu handles=%llu changes=%llu cut_bytes=%llu expired=%llu", stats.keys,
 	       stats.handles, ret_recovered->records, ret_recovered->cut_bytes, ret_recovered->expired);
+	if (ret_recovered->cut_bytes)
+		vg_log(VG_LOG_WARNING, "the torn end of the log was cut", "file=%s bytes=%llu", ret_recovered->cut_name,
+		       ret_recovered->cut_bytes);
+	if (ret_recovered->repaired)
+		vg_log(VG_LOG_WARNING, "the log was damaged, what was behind the damage is kept as *.damaged", NULL);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "node/options.h"
+#include "pool/wal.h"
 #include "svc/persist.h"
 #include "virgo/maps.h"
 #include "virgo/policy.h"
@@ -71,6 +72,7 @@ NUMBER_PARSER(arena, 4 * MIB, 4 * GIB)
 NUMBER_PARSER(cpu_jobs, 0, 4096)
 NUMBER_PARSER(cpu_queue, 0, 65536)
 NUMBER_PARSER(heap, 16 * MIB, 1024 * GIB)
+NUMBER_PARSER(segment, MIB, GIB)
 NUMBER_PARSER(chunk, 64, 256 * MIB)
 
 static int parse_cpu_text(void *target, const char *text)
@@ -78,6 +80,13 @@ static int parse_cpu_text(void *target, const char *text)
 	bool known = !strcmp(text, "function") || !strcmp(text, "executable") || !strcmp(text, "kernel");
 
 	return known ? parse_text(target, text) : -EINVAL;
+}
+
+static int parse_appendfsync(void *target, const char *text)
+{
+	enum vg_wal_sync sync;
+
+	return vg_wal_sync_parse(text, &sync) ?: parse_text(target, text);
 }
 
 static int parse_bpf(void *target, const char *text)
@@ -186,12 +195,19 @@ const struct vg_option vg_option_table[] = {
 	{ "policy", "NAME", "which node gets what any could do: prequal, leastloaded, prg, p2c, locality (prequal)",
 	  parse_policy, FIELD(policy) },
 	{ "adopt", "yes|no", "keep what a former daemon left in the arena (yes)", parse_switch, FIELD(adopt) },
-	{ "dir", "DIR", "keep snapshots and the log there, and start from them (nothing is kept)", parse_text,
+	{ "data-dir", "DIR", "keep snapshots and the log there, and start from them (nothing is kept)", parse_text,
 	  FIELD(dir) },
 	{ "save", "RULES", "\"SECONDS CHANGES …\": a snapshot after so long with so many changes (none)",
 	  parse_save, FIELD(save), true },
 	{ "snapshot-compress", "yes|no", "pack snapshots with zstd (no)", parse_switch,
 	  FIELD(snapshot_compress), true },
+	{ "appendonly", "yes|no", "with a data directory: log every change (yes)", parse_switch, FIELD(appendonly) },
+	{ "appendfsync", "no|everysec|always",
+	  "when changes are on stable storage: some time, within a second, before they are answered (everysec)",
+	  parse_appendfsync, FIELD(appendfsync), true },
+	{ "log-segment-size", "BYTES", "size of one file of the log (64m)", parse_segment, FIELD(log_segment_bytes) },
+	{ "repair-log", NULL, "start with what is before damage in the log, and keep the rest beside", parse_switch,
+	  FIELD(repair_log) },
 	{ "log-level", "LEVEL", "error, warning, notice, info or debug (info)", parse_log_level, FIELD(log_level),
 	  true },
 	{ "log-target", "TARGET", "stderr, journal or auto (auto)", parse_log_target, FIELD(log_target), true },
@@ -216,6 +232,9 @@ void vg_options_default(struct vg_options_text *text)
 		.bpf = "auto",
 		.pin_root = VG_PIN_ROOT_DEFAULT,
 		.adopt = true,
+		.appendonly = true,
+		.appendfsync = "everysec",
+		.log_segment_bytes = 64 * MIB,
 		.log_level = "info",
 		.log_target = "auto",
 	};

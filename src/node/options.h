@@ -52,6 +52,10 @@ struct vg_options {
 	char dir[VG_OPTION_TEXT_MAX]; /* of snapshots and the log; empty: nothing is kept on disk */
 	char save[VG_OPTION_TEXT_MAX]; /* "SECONDS CHANGES …": when snapshots are made by themselves */
 	bool snapshot_compress;
+	bool appendonly;  /* with a data directory: log every change */
+	char appendfsync[VG_OPTION_TEXT_MAX]; /* no, everysec, always */
+	__u64 log_segment_bytes;
+	bool repair_log;
 	char log_level[VG_OPTION_TEXT_MAX], log_target[VG_OPTION_TEXT_MAX];
 	/* Filled in from the above by vg_options_finish. */
 	__u64 cluster_key[2];

@@ -16,6 +16,7 @@
 #define PAUSE_NS 300000ULL	      /* between pieces: a piece takes about as long on this worker */
 #define RETRY_NS 5000000000ULL	      /* after a failure rules wait so long */
 #define RULES_TICKS 20		      /* they are looked at each second */
+#define LOG_SEGMENTS_MAX 8 /* so many files of the log, and twice the last snapshot: time for a new one */
 
 static struct vg_saver *saver_of(struct vg_env *env)
 {
@@ -49,10 +50,11 @@ static int source_config(struct vg_world *world, __u64 now_ms, struct vg_snapsho
 	*ret_config = (struct vg_snapshot_source_config){
 		.store = world->store,
 		.now_ms = now_ms,
-		.log_sequence = 0,
+		.log_sequence = vg_commit_sequence(world),
 		.node = vg_cluster_self(world->cluster),
 		.compress = world->options.snapshot_compress,
 	};
+	world->saver.log_sequence = ret_config->log_sequence;
 	if (getrandom(&ret_config->identity, sizeof(ret_config->identity), 0) < 0)
 		return -errno;
 	return 0;
@@ -73,6 +75,8 @@ static void note_end(struct vg_world *world, const struct vg_snapshot_result *re
 		vg_log(VG_LOG_ERROR, "snapshot failed, the last one stays", "error=\"%s\"", result->why);
 		return;
 	}
+	if (world->wal)
+		vg_wal_snapshot_done(world->wal, saver->log_sequence);
 	saver->known.last_save_s = clock->unix_ns / 1000000000;
 	saver->known.last_bytes = result->file_bytes;
 	saver->known.saves++;
@@ -164,6 +168,16 @@ int vg_env_save(struct vg_env *env, enum vg_save_how how, vg_save_fn done, void 
 
 /* ---- by themselves --------------------------------------------------------------------------------------------- */
 
+/* The log has lost something, or has grown well past what a snapshot would need. */
+static bool log_wants_one(const struct vg_world *world)
+{
+	struct vg_wal_stats stats;
+
+	vg_wal_stats(world->wal, &stats);
+	return stats.wants_snapshot || (stats.current_bytes > LOG_SEGMENTS_MAX * world->options.log_segment_bytes &&
+					stats.current_bytes > 2 * world->saver.known.last_bytes);
+}
+
 static bool due(const struct vg_world *world, const struct vg_clock *clock)
 {
 	const struct vg_saver *saver = &world->saver;
@@ -172,6 +186,8 @@ static bool due(const struct vg_world *world, const struct vg_clock *clock)
 
 	if (saver->known.last_error && clock->monotonic_ns < saver->tried_ns + RETRY_NS)
 		return false;
+	if (world->wal && log_wants_one(world))
+		return true;
 	for (int i = 0; i < saver->rules_count; i++)
 		if (changes >= saver->rules[i].changes && seconds >= saver->rules[i].seconds)
 			return true;
@@ -361,6 +377,8 @@ void vg_saver_init(struct vg_world *world)
 
 	pthread_mutex_init(&saver->lock, NULL);
 	vg_clock_update(&clock);
+	if (world->wal)
+		vg_wal_snapshot_done(world->wal, saver->log_sequence);
 	saver->known.last_save_s = clock.unix_ns / 1000000000;
 	saver->known.last_seconds = -1;
 	if (world->data_fd < 0)

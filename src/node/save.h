@@ -26,6 +26,7 @@ struct vg_saver {
 	void *context;
 	__u64 begun_ns, begun_changes, tried_ns;
 	struct vg_persistence known;	    /* but what is counted elsewhere */
+	__u64 log_sequence;	/* see durable.h: of the snapshot being written */
 	__u64 saved_changes;	/* of all, how many the last good snapshot has */
 	struct vg_save_rule rules[VG_SAVE_RULES_MAX];
 	int rules_count;

@@ -30,6 +30,7 @@ static ssize_t on_input(struct vg_conn *conn, const __u8 *data, size_t length)
 	struct vg_node_session *own = conn->session;
 	struct vg_session *session = &own->session;
 	struct vg_worker *worker = of_env(session->env);
+	__u64 mark, position;
 	ssize_t taken;
 
 	vg_worker_turn(worker);
@@ -40,7 +41,11 @@ static ssize_t on_input(struct vg_conn *conn, const __u8 *data, size_t length)
 			return 0;
 	}
 	session->input_wanted = 0;
+	mark = vg_commit_mark(worker);
+	position = vg_conn_position(conn);
 	taken = own->service->input(session, data, length);
+	if (worker->commit)
+		vg_commit_hold(worker, conn, mark, position);
 	if (taken > 0)
 		worker->stats.bytes_in += (__u64)taken;
 	conn->input_wanted = session->input_wanted;
@@ -189,6 +194,7 @@ void vg_session_resume(struct vg_session *session)
 		return;
 	}
 	own->conn->owed = session->owed;
+	vg_commit_hold_late(of_env(session->env), own->conn);
 	vg_conn_flush(own->conn);
 	if (session->finish)
 		vg_conn_finish(own->conn);
@@ -203,6 +209,7 @@ void vg_session_flush(struct vg_session *session)
 		vg_conn_abort(conn, -ENOBUFS);
 		return;
 	}
+	vg_commit_hold_late(of_env(session->env), conn);
 	vg_conn_flush(conn);
 	if (session->finish)
 		vg_conn_finish(conn);

@@ -38,6 +38,7 @@ void vg_worker_turn(struct vg_worker *worker)
 		return;
 	worker->in_turn = true;
 	worker->turn_requests = worker->stats.requests_stream + worker->stats.requests_datagram;
+	vg_commit_turn_begin(worker);
 	vg_clock_update(&worker->clock);
 }
 
@@ -56,11 +57,13 @@ int vg_worker_step(struct vg_worker *worker, bool wait)
 		vg_peers_tend(worker->env.peers);
 	if (worker->in_turn)
 		vg_worker_account_turn(worker);
+	vg_commit_release(worker);
 	/* Flushing may hand over input that was held back, and its answers may concern others: twice. */
 	for (int i = 0; i < 2; i++) {
 		end_turn(worker);
 		vg_conn_pool_flush(worker->conns);
 	}
+	vg_commit_write(worker);
 	worker->in_turn = false;
 	return result;
 }
@@ -71,7 +74,8 @@ static bool ended(struct vg_worker *worker)
 		return false;
 	if (vg_saver_busy(worker))
 		return false;
-	return vg_conn_pool_used(worker->conns) == 0 || worker->clock.monotonic_ns >= worker->drain_until_ns;
+	return (vg_conn_pool_used(worker->conns) == 0 && !vg_commit_pending(worker)) ||
+	       worker->clock.monotonic_ns >= worker->drain_until_ns;
 }
 
 static void *run(void *context)
@@ -178,6 +182,7 @@ static void take_datagram(struct vg_listener *listener, const struct vg_io_event
 	enum vg_wire_verdict verdict;
 
 	datagram.data = event->data;
+	listener->worker->datagram_mark = vg_commit_mark(listener->worker);
 	env->stats->requests_datagram++;
 	env->stats->bytes_in += (__u64)event->result;
 	if (event->truncated) {
@@ -366,6 +371,7 @@ int vg_worker_init(struct vg_worker *worker, struct vg_world *world, __u32 numbe
 		.store = world->store,
 		.cluster = world->cluster,
 		.stats = &worker->stats,
+		.wal = world->wal,
 		.settings = world->settings,
 		.cpu = &world->cpu,
 		.mem = vg_store_mem(world->store),
@@ -384,6 +390,7 @@ int vg_worker_init(struct vg_worker *worker, struct vg_world *world, __u32 numbe
 	/* Each connection may have one chunk being sent and one being filled; the high-water mark bounds the rest. */
 	error = vg_out_pool_init(&worker->chunks, 2 * connections + 2 * (VG_CONN_OUT_HIGH / VG_OUT_CHUNK_BYTES) * 16);
 	error = error ?: vg_conn_pool_new(&worker->conns, worker->io, worker->env.mem, &worker->chunks, connections);
+	error = error ?: vg_commit_new(worker);
 	error = error ?: vg_sessions_init(worker, (__u32)world->options.connections);
 	error = error ?: vg_peers_new(&worker->env.peers, worker);
 	vg_io_on_wake(worker->io, on_wake, worker);
@@ -433,5 +440,6 @@ void vg_worker_deinit(struct vg_worker *worker)
 			close(worker->listener[i].udp_fd);
 	}
 	vg_sessions_deinit(worker);
+	vg_commit_free(worker);
 	vg_out_pool_deinit(&worker->chunks);
 }

@@ -10,6 +10,7 @@
 
 #include "node/bpfmaps.h"
 #include "node/cluster.h"
+#include "node/commit.h"
 #include "node/options.h"
 #include "svc/svc.h"
 #include "uring/conn.h"
@@ -49,6 +50,10 @@ struct vg_worker {
 	struct vg_conn_pool *conns;
 	struct vg_listener listener[VG_DOOR_MAX];
 	int listeners;
+
+	struct vg_commit *commit; /* NULL: there is no log */
+	bool commit_waits;	  /* atomic: others wake this worker when something has become safe */
+	__u64 datagram_mark;	  /* see vg_commit_mark; before the datagram in hand */
 
 	struct vg_node_session *sessions;
 	__u32 session_count, session_free;

@@ -41,6 +41,8 @@ static void set_settings(struct vg_world *world)
 
 void vg_world_reload(struct vg_world *world, const struct vg_options *options)
 {
+	enum vg_wal_sync sync;
+
 	world->options.chunk_bytes = options->chunk_bytes;
 	world->options.idle_timeout_s = options->idle_timeout_s;
 	world->options.xdp_budget = options->xdp_budget;
@@ -49,6 +51,8 @@ void vg_world_reload(struct vg_world *world, const struct vg_options *options)
 		memcpy(world->options.save, options->save, sizeof(options->save));
 		(void)vg_saver_set_rules(world, options->save); /* checked when it was read */
 	}
+	if (world->wal && !vg_wal_sync_parse(options->appendfsync, &sync))
+		vg_wal_set_sync(world->wal, sync);
 	memcpy(world->options.password, options->password, sizeof(options->password));
 	__atomic_store_n(&world->maps.config->budget_per_ms, (__u32)options->xdp_budget, __ATOMIC_RELAXED);
 	/* Workers take the new settings within a housekeeping tick; by the next reload nobody reads the ones before. */
@@ -160,6 +164,9 @@ static int recover(struct vg_world *world, const struct vg_clock *clock, char *w
 	struct vg_recovered recovered;
 	int error = vg_data_dir_recover(world, vg_clock_unix_ms(clock), &recovered, why, why_bytes);
 
+	world->recovered_sequence = recovered.sequence;
+	if (!error && world->options.appendonly)
+		error = vg_commit_open(world, &recovered, why, why_bytes);
 	vg_recovered_free(&recovered);
 	return error;
 }
@@ -208,14 +215,15 @@ static int build(struct vg_world *world, char *why, size_t why_bytes)
 	memset(world->workers, 0, world->worker_count * sizeof(*world->workers));
 	for (__u32 w = 0; w < world->worker_count && !error; w++)
 		error = vg_worker_init(&world->workers[w], world, w);
+	__atomic_store_n(&world->workers_made, !error, __ATOMIC_RELEASE);
 	if (error)
 		snprintf(why, why_bytes, "cannot set up a worker: %s%s", strerror(-error),
 			 error == -ENOSYS || error == -EPERM ? " (io_uring is not available here)" : "");
 	return error;
 }
 
-int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, const char *config_file, char *why,
-		 size_t why_bytes)
+int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, const char *config_file,
+		 vg_loading_fn on_loading, char *why, size_t why_bytes)
 {
 	struct vg_world *world = calloc(1, sizeof(*world));
 	int error;
@@ -225,6 +233,7 @@ int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, 
 	world->options = *options;
 	world->config_file = config_file;
 	world->maps.counter_fd = world->maps.cpu_load_fd = world->maps.lock_fd = world->data_fd = -1;
+	world->on_loading = on_loading;
 	error = build(world, why, why_bytes);
 	if (error) {
 		vg_world_free(world);
@@ -255,9 +264,11 @@ void vg_world_free(struct vg_world *world)
 	/* Mail that nobody took: what it carries is given back while everybody it may speak to is still there. */
 	while (take_mail(world))
 		;
+	vg_commit_stop(world);
 	for (__u32 w = 0; world->workers && w < world->worker_count; w++)
 		vg_worker_deinit(&world->workers[w]);
 	free(world->workers);
+	vg_commit_close(world);
 	vg_spawner_free(world->spawner);
 	/* The lease goes before the memory it stands for. */
 	if (world->maps.present)

@@ -7,6 +7,9 @@
 #include "node/spawn.h"
 #include "node/worker.h"
 
+/* Told about once a second while the data directory is read: "snapshot" or "log", and bytes. */
+typedef void (*vg_loading_fn)(const char *what, __u64 done, __u64 all);
+
 struct vg_world {
 	struct vg_options options;
 	char listen_text[VG_DOOR_MAX][80]; /* "address:port", empty: not listened on */
@@ -21,6 +24,12 @@ struct vg_world {
 	struct vg_store *store;
 	struct vg_saver saver;
 	int data_fd;		      /* the data directory; -1: nothing is kept on disk */
+	struct vg_wal *wal;	      /* NULL: changes are not logged */
+	__u64 recovered_sequence;     /* of the last change that was there at the start */
+	pthread_t keeper;	      /* of the log: what may block */
+	bool keeper_runs, keeper_stops;
+	bool workers_made;	      /* atomic */
+	vg_loading_fn on_loading;     /* or NULL */
 	struct vg_worker *workers;
 	__u32 worker_count;
 	__u64 started_ns; /* CLOCK_MONOTONIC */
@@ -34,8 +43,8 @@ struct vg_world {
 };
 
 /* Build everything and bind all ports; `why` gets the sentence a person needs. Nothing is left behind on failure. */
-int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, const char *config_file, char *why,
-		 size_t why_bytes);
+int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, const char *config_file,
+		 vg_loading_fn on_loading, char *why, size_t why_bytes);
 /* Serve until SIGTERM or SIGINT (drains first); `reload` is called on SIGHUP. Returns 0, or why a worker ended. */
 int vg_world_run(struct vg_world *world, void (*reload)(struct vg_world *world, void *context), void *context);
 /* Take over the reloadable options. */

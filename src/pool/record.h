@@ -4,7 +4,7 @@
  * of 8 bytes; its checksum (CRC-32C) covers all behind itself. Integers are little-endian. docs/durability.md shows the
  * format byte by byte.
  *
- *   SET          [deadline] [version, client flags, marks] key value      what is in brackets is there if `flags` says so
+ *   SET          [deadline] [version, client flags, marks] key value    in brackets: there if `flags` says so
  *   DELETE       key
  *   DEADLINE     deadline key                                             0: none any more
  *   CLEAR        -                                                        all keys

@@ -30,7 +30,8 @@ struct vg_segment_reader {
 int vg_segment_open(struct vg_segment_reader *ret_reader, int directory_fd, const char *name);
 void vg_segment_close(struct vg_segment_reader *reader);
 /* The record at reader->at, which moves behind it when it is whole. Zeros up to the end are VG_RECORD_END. */
-int vg_segment_read(struct vg_segment_reader *reader, struct vg_record *ret_record, enum vg_record_verdict *ret_verdict);
+int vg_segment_read(struct vg_segment_reader *reader, struct vg_record *ret_record,
+		    enum vg_record_verdict *ret_verdict);
 /* The next BATCH or SEGMENT at or behind reader->at, which moves behind it. -ENOENT. */
 int vg_segment_seek(struct vg_segment_reader *reader, struct vg_record *ret_record);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The write-ahead log: one for all workers (docs/decisions/0030-one-log.md). It observes the store: every change becomes
- * a record in memory, numbered and appended with the change's bucket locked, so the order of the file is the order of
+ * The write-ahead log: one for all workers (docs/decisions/0030-one-log.md). It observes the store: every change
+ * becomes a record in memory, numbered and appended with the change's bucket locked, so the order of the file is the order of
  * the changes. Nothing here waits for a disk:
  *
  *   any worker      vg_wal_next() at the end of its turn: is there something to do, and nobody doing it? Then this

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/out.h"
 #include "pool/store.h"
+#include "pool/wal.h"
 #include "proto/dispatch.h"
 #include "uring/io.h"
 #include "virgo/wire.h"
@@ -43,6 +44,7 @@
 	X(REFLECTION, "answer larger than an unproven request")     \
 	X(TRUNCATED, "datagram cut off")                            \
 	X(HTTP, "HTTP on a pool port")                              \
+	X(NOT_LOGGED, "changes refused: the log cannot be written")                              \
 	X(SLOW_SUBSCRIBER, "subscriber read too slowly: closed")
 
 enum vg_refusal {
@@ -170,6 +172,7 @@ struct vg_env {
 	struct vg_out_pool *chunks;
 	__u64 random_state;
 	__u32 run_queue_delay_ns;	/* smoothed, for load stamps; 0: not measured */
+	struct vg_wal *wal;		/* the write-ahead log, NULL: nothing is kept over a restart */
 	void *node;			/* src/node's own */
 	void *services[VG_SERVICE_MAX];	/* each service's own, made by its init; NULL where it does not run */
 };
@@ -192,6 +195,17 @@ void vg_env_post(struct vg_env *env, __u32 worker, struct vg_mail *mail);
 /* This node's state as JSON text, into `out`: what the STATUS operation and `virgo status` show. */
 void vg_env_status_json(struct vg_env *env, struct vg_out *out);
 void vg_env_topology_json(struct vg_env *env, struct vg_out *out);
+
+/*
+ * Whether changes are refused just now, because the log could not be written: ask before making one on behalf of a
+ * client, and answer with the text of vg_env_refusal. One branch where there is no log.
+ */
+static inline bool vg_env_refuses(const struct vg_env *env)
+{
+	return __builtin_expect(env->wal != NULL, 0) && vg_wal_error(env->wal);
+}
+/* "Errors writing to the log: No space left on device"; valid until the next call on this thread. */
+const char *vg_env_refusal(const struct vg_env *env);
 
 static inline void vg_refuse(struct vg_env *env, enum vg_refusal refusal)
 {
@@ -271,6 +285,14 @@ struct vg_figure {
 	__u64 value;
 };
 #define VG_FIGURES_MAX 24
+
+/*
+ * Answer a datagram, from a copy. Did its request change something, then the answer leaves when the change is safe.
+ * 0, or -EBUSY: it is lost, as datagrams may be.
+ */
+int vg_env_answer(struct vg_env *env, const struct vg_datagram *datagram, const void *data, size_t bytes);
+/* The answer being made speaks of a change that an earlier request has made: it waits as if it were its own. */
+void vg_env_depend(struct vg_env *env);
 
 struct vg_service {
 	const char *name;

@@ -23,6 +23,8 @@ struct vg_conn_pool {
 	__u32 count, used;
 	struct vg_conn *free;
 	struct vg_conn *queue_first, *queue_last;
+	struct vg_conn *held;
+	bool blocked;
 };
 
 static void on_recv(void *owner, const struct vg_io_event *event);
@@ -88,7 +90,7 @@ static void finish_with(struct vg_conn *conn, int reason)
 
 static bool is_blocked(const struct vg_conn *conn)
 {
-	return conn->paused || conn->out.failed || vg_out_full(&conn->out);
+	return conn->paused || conn->out.failed || conn->pool->blocked || vg_out_full(&conn->out);
 }
 
 static bool is_ending(const struct vg_conn *conn)
@@ -264,23 +266,30 @@ static void on_send(void *owner, const struct vg_io_event *event)
 
 	conn->send_op = 0;
 	conn->sending = 0;
-	if (event->result > 0)
+	if (event->result > 0) {
 		vg_out_consume(&conn->out, event->result);
-	else if (event->result != -EINTR && event->result != -EAGAIN)
+		conn->consumed += (__u64)event->result;
+	} else if (event->result != -EINTR && event->result != -EAGAIN) {
 		vg_conn_abort(conn, event->result ? event->result : -EPIPE);
+	}
 	queue(conn);
 }
 
 static void start_send(struct vg_conn *conn)
 {
 	struct iovec vectors[VG_IO_VECTORS];
+	size_t most = SEND_BYTES_MAX;
 	int count, index, error;
 
 	if (conn->sending || !conn->out.bytes)
 		return;
+	if (conn->gates && conn->gate[0].begin - conn->consumed < most)
+		most = conn->gate[0].begin - conn->consumed;
+	if (!most)
+		return;
 	count = vg_out_peek(&conn->out, vectors, VG_IO_VECTORS);
 	for (index = 0; index < count; index++) {
-		size_t room = SEND_BYTES_MAX - conn->sending;
+		size_t room = most - conn->sending;
 
 		if (!room)
 			break;
@@ -293,6 +302,88 @@ static void start_send(struct vg_conn *conn)
 		conn->sending = 0;
 		vg_conn_abort(conn, error);
 	}
+}
+
+/* ---- answers kept back ----------------------------------------------------------------------------------------- */
+
+static void held_unlink(struct vg_conn *conn)
+{
+	struct vg_conn **at = &conn->pool->held;
+
+	if (!conn->gates)
+		return;
+	while (*at != conn)
+		at = &(*at)->held_next;
+	*at = conn->held_next;
+	conn->gates = 0;
+}
+
+void vg_conn_hold(struct vg_conn *conn, __u64 position, __u64 number, __u64 sealed)
+{
+	int last = conn->gates - 1;
+
+	if (last >= 0 && (conn->gate[last].number > sealed || last == 1)) {
+		if (number > conn->gate[last].number)
+			conn->gate[last].number = number;
+		return;
+	}
+	if (last < 0) {
+		conn->held_next = conn->pool->held;
+		conn->pool->held = conn;
+	}
+	conn->gate[conn->gates].number = number;
+	conn->gate[conn->gates++].begin = position;
+}
+
+void vg_conn_pool_release(struct vg_conn_pool *pool, __u64 number)
+{
+	struct vg_conn **at = &pool->held, *conn;
+
+	while ((conn = *at)) {
+		if (conn->gate[0].number <= number) {
+			conn->gate[0] = conn->gate[1];
+			conn->gates--;
+			queue(conn);
+		}
+		if (conn->gates && conn->gate[0].number <= number)
+			continue; /* the second group too */
+		if (conn->gates)
+			at = &conn->held_next;
+		else
+			*at = conn->held_next;
+	}
+}
+
+bool vg_conn_pool_holds(const struct vg_conn_pool *pool)
+{
+	return pool->held;
+}
+
+void vg_conn_pool_drop_held(struct vg_conn_pool *pool, void (*last_words)(struct vg_conn *conn))
+{
+	struct vg_conn *conn;
+
+	while ((conn = pool->held)) {
+		__u64 keep = conn->gate[0].begin - conn->consumed;
+
+		held_unlink(conn);
+		if (conn->aborting)
+			continue;
+		vg_out_truncate(&conn->out, keep);
+		last_words(conn);
+		finish_with(conn, -EIO);
+	}
+}
+
+void vg_conn_pool_block(struct vg_conn_pool *pool, bool blocked)
+{
+	__u32 index;
+
+	if (pool->blocked == blocked)
+		return;
+	pool->blocked = blocked;
+	for (index = 0; index < pool->count; index++)
+		queue(&pool->conn[index]);
 }
 
 /* ---- the end of a turn ----------------------------------------------------------------------------------------- */
@@ -313,6 +404,7 @@ static void close_now(struct vg_conn *conn)
 	int fd = conn->fd;
 
 	assert(!conn->sending);
+	held_unlink(conn);
 	if (conn->recv_op)
 		vg_io_cancel(pool->io, conn->recv_op);
 	if (conn->linger_op)

@@ -7,6 +7,8 @@
  * in conn->input_wanted). The rest is kept in an assembly buffer that grows up to input_max bytes from `mem`; past that
  * the connection is closed with reason -EMSGSIZE.
  *
+ * Answers may be kept back until something else has happened (what they say is on stable storage): vg_conn_hold.
+ *
  * Back pressure: while more than VG_CONN_OUT_HIGH bytes wait to be sent, or the user has called vg_conn_pause, nothing
  * is handed over; what arrives meanwhile is kept up to VG_CONN_HELD_MAX, then receiving is cancelled until there is
  * room.
@@ -54,6 +56,12 @@ struct vg_conn {
 	const struct vg_conn_user *user;
 	int fd;
 	vg_io_op recv_op, send_op, linger_op;
+	__u64 consumed;		/* bytes of `out` that have been sent, ever */
+	struct {
+		__u64 number, begin; /* what begins there (as counted by `consumed`) waits for that */
+	} gate[2];
+	int gates;
+	struct vg_conn *held_next; /* the pool's list of connections with gates */
 	__u8 *held;		/* assembly buffer */
 	size_t held_length, held_capacity, held_at;
 	size_t sending;		/* bytes of the send in flight */
@@ -96,6 +104,27 @@ void vg_conn_pool_flush(struct vg_conn_pool *pool);
  */
 void vg_conn_pause(struct vg_conn *conn);
 void vg_conn_resume(struct vg_conn *conn);
+/*
+ * Keep back what was appended from `position` on, and with it all that follows, until vg_conn_pool_release is called
+ * with `number` or more. Numbers only grow. Those above `sealed` may be released together: there are never more than
+ * two groups, the one being made safe and the one after it.
+ */
+static inline __u64 vg_conn_position(const struct vg_conn *conn)
+{
+	return conn->consumed + conn->out.bytes;
+}
+/* Of the first byte that is not being sent already. */
+static inline __u64 vg_conn_unsent(const struct vg_conn *conn)
+{
+	return conn->consumed + conn->sending;
+}
+void vg_conn_hold(struct vg_conn *conn, __u64 position, __u64 number, __u64 sealed);
+void vg_conn_pool_release(struct vg_conn_pool *pool, __u64 number);
+bool vg_conn_pool_holds(const struct vg_conn_pool *pool);
+/* What is kept back will not be said: it is dropped, the user may append other last words, and the connection ends. */
+void vg_conn_pool_drop_held(struct vg_conn_pool *pool, void (*last_words)(struct vg_conn *conn));
+/* Hand over no input of any connection for a while; what arrives is kept as for a paused one. */
+void vg_conn_pool_block(struct vg_conn_pool *pool, bool blocked);
 /* Close when everything in `out` has been sent. */
 void vg_conn_finish(struct vg_conn *conn);
 /* Close now. on_close follows from vg_conn_pool_flush, not from inside this call. */

@@ -116,7 +116,7 @@ static void node_start(struct cluster *cluster, int node)
 	options->heap_bytes = 64 << 20;
 	options->idle_timeout_s = 0;
 	if (vg_options_finish(options, why, sizeof(why)) ||
-	    vg_world_new(&cluster->world[node], options, NULL, why, sizeof(why)))
+	    vg_world_new(&cluster->world[node], options, NULL, NULL, why, sizeof(why)))
 		fail_msg("%s", why);
 	vg_store_worker(cluster->world[node]->store, 0);
 	cluster->chunks[node] = cluster->world[node]->workers[0].chunks.free_count;

@@ -75,7 +75,7 @@ static struct vg_world *node_start(void)
 	text.values.idle_timeout_s = 0;
 	if (vg_options_finish(&text.values, why, sizeof(why)))
 		fail_msg("%s", why);
-	if (vg_world_new(&world, &text.values, NULL, why, sizeof(why)))
+	if (vg_world_new(&world, &text.values, NULL, NULL, why, sizeof(why)))
 		fail_msg("%s", why);
 	vg_store_worker(world->store, 0);
 	return world;

@@ -163,8 +163,35 @@ static const char *write_save(struct vg_env *env, const struct vg_resp_arg *valu
 	return NULL;
 }
 
+static void read_appendonly(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "%s", env->wal ? "yes" : "no");
+}
+
+static void read_appendfsync(const struct vg_env *env, char value[VALUE_BYTES])
+{
+	snprintf(value, VALUE_BYTES, "%s", env->wal ? vg_wal_sync_text(vg_wal_sync(env->wal)) : "everysec");
+}
+
+static const char *write_appendfsync(struct vg_env *env, const struct vg_resp_arg *value, bool set)
+{
+	enum vg_wal_sync sync;
+	char word[16] = "";
+
+	if (value->length < sizeof(word))
+		memcpy(word, value->data, value->length);
+	if (vg_wal_sync_parse(word, &sync))
+		return "argument(s) must be one of the following: everysec, always, no";
+	if (!env->wal)
+		return "there is no log: the daemon has no --data-dir";
+	if (set)
+		vg_wal_set_sync(env->wal, sync);
+	return NULL;
+}
+
 static const struct parameter parameters[] = {
-	{ "appendonly", "no" },
+	{ "appendfsync", NULL, read_appendfsync, .write = write_appendfsync },
+	{ "appendonly", NULL, read_appendonly },
 	{ "bind", NULL, read_bind },
 	{ "client-output-buffer-limit", NULL, read_buffer_limits, .write = write_buffer_limits },
 	{ "databases", "1" },

@@ -2,6 +2,7 @@
 /* INFO: the fields that Redis clients and dashboards read, and our own. Figures that are not kept are not shown. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -108,6 +109,31 @@ static void memory(struct report *report)
 	LINE_U64(report, "virgo_index_chain_lines", store->chain_lines);
 }
 
+/* The fields that dashboards know under these names, and what only this log has. */
+static void log_state(struct report *report)
+{
+	struct vg_wal *wal = report->env->wal;
+	struct vg_wal_stats stats;
+
+	line(report, "aof_enabled:%d", wal != NULL);
+	line(report, "aof_rewrite_in_progress:0");
+	if (!wal)
+		return;
+	vg_wal_stats(wal, &stats);
+	line(report, "aof_last_write_status:%s", stats.error ? "err" : "ok");
+	LINE_U64(report, "aof_current_size", stats.current_bytes);
+	LINE_U64(report, "aof_buffer_length", stats.pending_bytes);
+	line(report, "virgo_log_fsync:%s", vg_wal_sync_text(stats.sync));
+	line(report, "virgo_log_error:%s", stats.error ? strerror(-stats.error) : "");
+	LINE_U64(report, "virgo_log_sequence", stats.sequence);
+	LINE_U64(report, "virgo_log_durable", stats.durable);
+	LINE_U64(report, "virgo_log_segments", stats.segments);
+	LINE_U64(report, "virgo_log_batches", stats.batches);
+	LINE_U64(report, "virgo_log_bytes", stats.bytes);
+	LINE_U64(report, "virgo_log_failures", stats.failures);
+	line(report, "virgo_log_wants_snapshot:%d", stats.wants_snapshot);
+}
+
 static void persistence(struct report *report)
 {
 	struct vg_persistence known;
@@ -131,7 +157,7 @@ static void persistence(struct report *report)
 		line(report, "virgo_last_bgsave_error:%s", known.last_why);
 	LINE_U64(report, "virgo_last_bgsave_bytes", known.last_bytes);
 	LINE_U64(report, "virgo_snapshots_open", cuts.open);
-	line(report, "aof_enabled:0");
+	log_state(report);
 }
 
 static void statistics(struct report *report)

@@ -32,7 +32,7 @@ static void send_answer(struct vg_env *env, const struct vg_datagram *datagram, 
 	vg_mem_answer_release(answer);
 	vg_mem_count_refusal(env, answer->status);
 	vg_mem_reply_header(env, request, answer, 0, (__u32)answer->body_length, &reply->header);
-	if (!vg_io_sendto(env->io, datagram->fd, reply, length, datagram->peer, datagram->peer_length))
+	if (!vg_env_answer(env, datagram, reply, length))
 		env->stats->bytes_out += length;
 }
 
@@ -57,6 +57,7 @@ static void execute_once(struct vg_env *env, const struct vg_mem_request *reques
 			return;
 		}
 		vg_refuse(env, VG_REFUSAL_DUPLICATE);
+		vg_env_depend(env);
 		answer->status = before.status;
 		answer->ident = before.ident;
 		return;
@@ -64,7 +65,8 @@ static void execute_once(struct vg_env *env, const struct vg_mem_request *reques
 		break;
 	}
 	if (vg_mem_execute(env, request, NULL, answer) == VG_MEM_ELSEWHERE || answer->status == VG_STATUS_BAD_REQUEST ||
-	    answer->status == VG_STATUS_WRONG_NODE || answer->status == VG_STATUS_UNREACHABLE)
+	    answer->status == VG_STATUS_WRONG_NODE || answer->status == VG_STATUS_UNREACHABLE ||
+	    answer->status == VG_STATUS_NOT_LOGGED)
 		return;
 	before = (struct vg_window_answer){ answer->ident, request->opcode, answer->status };
 	vg_window_record(window, client, sequence, &before);

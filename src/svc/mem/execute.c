@@ -232,6 +232,9 @@ enum vg_mem_outcome vg_mem_execute(struct vg_env *env, const struct vg_mem_reque
 				   struct vg_mem_answer *answer)
 {
 	*answer = (struct vg_mem_answer){ .ident = request->ident };
+	if (vg_env_refuses(env) && vg_mem_changes(request->opcode) &&
+	    vg_mem_request_owner(env, request) == vg_cluster_self(env->cluster))
+		return say(answer, VG_STATUS_NOT_LOGGED, vg_env_refusal(env));
 	switch (request->opcode) {
 	case VG_OP_PING:
 		return say(answer, VG_STATUS_OK, NULL);

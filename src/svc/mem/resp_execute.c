@@ -17,6 +17,11 @@ static int run_here(struct vg_call *call)
 	__u64 started_ns;
 	int result;
 
+	if (vg_env_refuses(call->env) && call->command->flags & VG_CMD_WRITE) {
+		vg_refuse(call->env, VG_REFUSAL_NOT_LOGGED);
+		vg_resp_error(call->out, "MISCONF %s", vg_env_refusal(call->env));
+		return 0;
+	}
 	if (call->client && call->client->flags & VG_CLIENT_TRACKING && call->command->flags & VG_CMD_READONLY)
 		vg_tracking_remember(call);
 	if (!vg_watch_wants_time(call)) {

@@ -22,6 +22,7 @@ static const int error_of_status[VG_STATUS_MAX] = {
 	[VG_STATUS_RANGE] = -ERANGE,
 	[VG_STATUS_CONDITION] = -EEXIST,
 	[VG_STATUS_INTERNAL] = -EIO,
+	[VG_STATUS_NOT_LOGGED] = -EROFS,
 };
 
 int vg_mem_error_of(__u8 status)
@@ -77,6 +78,7 @@ const char *vg_mem_status_name(__u8 status)
 		[VG_STATUS_RANGE] = "range",
 		[VG_STATUS_CONDITION] = "condition",
 		[VG_STATUS_INTERNAL] = "internal",
+		[VG_STATUS_NOT_LOGGED] = "not_logged",
 	};
 
 	return status < VG_STATUS_MAX ? name[status] : "internal";
@@ -105,6 +107,9 @@ void vg_mem_count_refusal(struct vg_env *env, __u8 status)
 		break;
 	case VG_STATUS_UNREACHABLE:
 		vg_refuse(env, VG_REFUSAL_UNREACHABLE);
+		break;
+	case VG_STATUS_NOT_LOGGED:
+		vg_refuse(env, VG_REFUSAL_NOT_LOGGED);
 		break;
 	case VG_STATUS_BUSY:
 		vg_refuse(env, VG_REFUSAL_BUSY);
