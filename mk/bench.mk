@@ -34,13 +34,18 @@ $(call bench_object,$(wildcard bench/xdp/*.c bench/micro/*.c)): EXTRA_CFLAGS = -
 $(call bench_object,bench/xdp/flood.c bench/xdp/hold.c bench/micro/paths.c): | $(B)/bench/traffic.skel.h
 $(call bench_object,bench/micro/paths.c): | $(B)/skel/xdp_ingress.skel.h
 
-.PHONY: bench bench-programs
+.PHONY: bench bench-mem bench-programs
 bench-programs: $(BENCH_PROGRAMS)
 
 bench: all
 	@scripts/deps bench
 	@$(MAKE) --no-print-directory bench-programs
 	@bench/run $(B)
+
+bench-mem: all
+	@scripts/deps bench
+	@$(MAKE) --no-print-directory bench-programs
+	@bench/mem $(B)
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(sort $(wildcard bench/*/*.c)))
 

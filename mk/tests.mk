@@ -84,6 +84,6 @@ test-oracle: test-deps
 
 .PHONY: check-programs root-programs
 check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)
-root-programs: all $(BPF_TESTS) $(HELPERS) $(EXAMPLES)
+root-programs: all $(BPF_TESTS) $(HELPERS) $(EXAMPLES) $(B)/bench/load $(B)/bench/uring_echo
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(wildcard $(addsuffix /*.c,$(TEST_OBJECT_DIRS))))
