@@ -16,6 +16,7 @@ SIZES = [(16, 1 << 18), (64, 1 << 18), (512, 1 << 18), (1024, 1 << 17), (16384, 
 MAIN_SIZE = 64
 ZIPF = 0.99
 WARMUP_S = 0.3
+ARENA, HEAP = "1g", "2g"
 RESP, MEMCACHE, ECHO = "virgod", "virgod memcached", "io_uring echo"
 # Which peers each face of virgod is compared with.
 PEERS = {RESP: ["redis", "valkey", "memcached"], MEMCACHE: ["memcached"]}
@@ -47,7 +48,7 @@ def released(package):
 
 def virgod(build, port, memcache_port, workers=1):
     return [f"{build}/virgod", "--listen", f"127.0.0.1:{port}", "--memcache-port", memcache_port, "--workers", workers,
-            "--bpf", "off", "--arena-size", "1g", "--heap-size", "2g", "--log-level", "warning"]
+            "--bpf", "off", "--arena-size", ARENA, "--heap-size", HEAP, "--log-level", "warning"]
 
 
 def servers(build):

@@ -80,7 +80,7 @@ class Process:
         if self.child.poll() is not None:
             raise BenchError(f"{self.name} ended with {self.child.returncode}: {self.output()[-600:]}")
 
-    def wait_until(self, condition, what, seconds=15):
+    def wait_until(self, condition, what, seconds=60):
         deadline = time.monotonic() + seconds
         while not condition():
             self.check()
