@@ -25,6 +25,7 @@
  *     -EOPNOTSUPP    the node does not know the operation
  *     -EPROTO        an answer that makes no sense   -EREMOTEIO  the node reports an internal error
  *     -EROFS         the node cannot write its log, and refuses changes until it can
+ *     -EXDEV         another node's key
  *     -EAGAIN        the window is full: call virgo_wait()
  *     -EDEADLK       called from inside a result function, where only virgo_submit*() may be called
  *
@@ -126,6 +127,36 @@ int virgo_get_range(struct virgo *virgo, uint64_t handle, uint64_t offset, void 
 /* How many bytes the allocation has. */
 int virgo_size(struct virgo *virgo, uint64_t handle, uint64_t *ret_bytes);
 
+/* ---- snapshots ------------------------------------------------------------------------------------------------- */
+
+/*
+ * One moment of one node: its keys as they were, while writers go on. A snapshot that is not asked for a minute is
+ * ended by the node (-ESTALE from then on), and so is one for which too much was changed. `node` as in virgo_ping(), not
+ * any.
+ */
+#define VIRGO_SNAPSHOT_BACKUP 0x1   /* to be read as bytes, from start to end; else key by key */
+#define VIRGO_SNAPSHOT_COMPRESS 0x2 /* the bytes are packed */
+
+int virgo_snapshot_open(struct virgo *virgo, unsigned int node, unsigned int flags, uint64_t *ret_snapshot);
+int virgo_snapshot_close(struct virgo *virgo, unsigned int node, uint64_t snapshot);
+/* As virgo_key_get(); -EXDEV: the key is another node's. */
+int virgo_snapshot_get(struct virgo *virgo, unsigned int node, uint64_t snapshot, const void *key, size_t key_length,
+		       void **ret_value, size_t *ret_length);
+/*
+ * The next bytes of a backup, in memory from malloc(): one after the other they are a snapshot file. 0: these were the
+ * last; else about how much is done, in thousandths, plus one.
+ */
+int virgo_snapshot_read(struct virgo *virgo, unsigned int node, uint64_t snapshot, void **ret_data,
+			size_t *ret_length);
+
+#define VIRGO_REPLACE 0x1 /* keys that exist already too */
+/*
+ * One block of a snapshot file (its header and what follows it; `identity` is the file's) into a node, which stores the
+ * keys that are its own.
+ */
+int virgo_snapshot_load(struct virgo *virgo, unsigned int node, uint64_t identity, const void *block, size_t length,
+			unsigned int flags, uint32_t *ret_stored, uint32_t *ret_skipped);
+
 /* ---- nodes ----------------------------------------------------------------------------------------------------- */
 
 /* How busy a node said it was. */
@@ -171,6 +202,12 @@ enum virgo_operation {
 	VIRGO_COMMAND,	 /* data, length: one command in RESP */
 	VIRGO_STATUS,
 	VIRGO_TOPOLOGY,
+	/* What the functions on snapshots do; flags, handle, offset as they say in struct virgo_request. */
+	VIRGO_SNAPSHOT_OPEN,  /* offset: flags */
+	VIRGO_SNAPSHOT_GET,   /* key; offset: the snapshot */
+	VIRGO_SNAPSHOT_READ,  /* handle: the snapshot */
+	VIRGO_SNAPSHOT_CLOSE, /* handle: the snapshot */
+	VIRGO_SNAPSHOT_LOAD,  /* handle: the identity; offset: flags; data, length: one block */
 	VIRGO_OPERATION_MAX
 };
 

@@ -48,7 +48,14 @@
 	X(JOB_ATTACH, 22, "job-attach") /* argument: offset of output to go on from → argument: input taken */ \
 	X(JOB_LIST, 23, "job-list")	/* → body: struct vg_job_record and name, … */                        \
 	X(JOB_STATUS, 24, "job-status") /* → the same for one job */                                          \
-	X(JOB_RESIZE, 25, "job-resize") /* argument: rows << 16 | columns of its terminal; unanswered */
+	X(JOB_RESIZE, 25, "job-resize") /* argument: rows << 16 | columns of its terminal; unanswered */      \
+	/* Snapshots of one node, TCP only. */                                                                \
+	X(SNAPSHOT_OPEN, 26, "snapshot-open")	/* argument: VG_SNAPSHOT_FOR_BACKUP … → ident: its number */  \
+	X(SNAPSHOT_GET, 27, "snapshot-get")	/* key; argument: the number → body: value */                 \
+	X(SNAPSHOT_READ, 28, "snapshot-read")	/* ident: its number → body; argument: done in ‰ + 1, 0: end */ \
+	X(SNAPSHOT_CLOSE, 29, "snapshot-close") /* ident: the number */                                       \
+	/* body: one block of a snapshot; ident: its file's identity → argument: stored << 32 | skipped */    \
+	X(SNAPSHOT_LOAD, 30, "snapshot-load")
 
 enum vg_opcode {
 #define X(name, number, text) VG_OP_##name = number,
@@ -56,6 +63,11 @@ enum vg_opcode {
 #undef X
 	VG_OP_MAX
 };
+
+/* Arguments of SNAPSHOT_OPEN and SNAPSHOT_LOAD. */
+#define VG_SNAPSHOT_FOR_BACKUP 1 /* its bytes will be read from start to end; else its keys, one by one */
+#define VG_SNAPSHOT_COMPRESS 2
+#define VG_SNAPSHOT_REPLACE 1	 /* keys that exist already too */
 
 /* What a reply says. X(name, number, text) */
 #define VG_STATUSES(X)                                                          \

@@ -37,6 +37,14 @@ const struct cli_command cli_commands[] = {
 	  cli_load },
 	{ "verify", "FILE|DIR|-...", "read back what load has set and compare it byte by byte",
 	  "  --prefix P, --lines, --files   as for load", cli_verify },
+	{ "backup", "FILE", "copy all keys and handles of the nodes into FILE, each as it is at one moment",
+	  "  --compress           pack them\n"
+	  "Several nodes (-n) go into FILE.0, FILE.1, ... in their order.",
+	  cli_backup },
+	{ "restore", "FILE...", "set the keys of backups; every node takes its own, so name all of them (-n)",
+	  "  --replace            also those that exist already", cli_restore },
+	{ "snapshot-read", "KEY...", "print the values that keys have at one moment",
+	  "One a line: the key, a tab, its value; keys that do not exist are left out.", cli_snapshot_read },
 	{ "ping", "", "ask every node for a sign of life",
 	  "  -c, --count N        so many rounds (default 1; 0: for ever)\n"
 	  "  --interval SPAN      between rounds (default 1s)",

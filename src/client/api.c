@@ -225,6 +225,82 @@ int virgo_topology(struct virgo *v, unsigned int node, char **ret_json)
 	return error;
 }
 
+/* ---- snapshots ------------------------------------------------------------------------------------------------- */
+
+/* The request's node is named: a snapshot is of one. */
+static int ask_snapshot(struct virgo *v, unsigned int node, struct virgo_request *request, struct outcome *outcome)
+{
+	if (node >= v->peers_count)
+		return -EINVAL;
+	request->node = node + 1;
+	return ask(v, request, outcome);
+}
+
+int virgo_snapshot_open(struct virgo *v, unsigned int node, unsigned int flags, uint64_t *ret_snapshot)
+{
+	struct virgo_request request = { .operation = VIRGO_SNAPSHOT_OPEN, .offset = flags };
+	struct outcome outcome = { 0 };
+	int error = ask_snapshot(v, node, &request, &outcome);
+
+	if (!error)
+		*ret_snapshot = outcome.result.handle;
+	return error;
+}
+
+int virgo_snapshot_close(struct virgo *v, unsigned int node, uint64_t snapshot)
+{
+	struct virgo_request request = { .operation = VIRGO_SNAPSHOT_CLOSE, .handle = snapshot };
+
+	return ask_snapshot(v, node, &request, &(struct outcome){ 0 });
+}
+
+int virgo_snapshot_get(struct virgo *v, unsigned int node, uint64_t snapshot, const void *key, size_t key_length,
+		       void **ret_value, size_t *ret_length)
+{
+	struct virgo_request request = {
+		.operation = VIRGO_SNAPSHOT_GET, .key = key, .key_length = key_length, .offset = snapshot
+	};
+	struct outcome outcome = { .allocate = true };
+	int error = ask_snapshot(v, node, &request, &outcome);
+
+	if (error)
+		return error;
+	*ret_value = outcome.allocated; /* the caller's from here */
+	*ret_length = outcome.result.length;
+	return 0;
+}
+
+int virgo_snapshot_read(struct virgo *v, unsigned int node, uint64_t snapshot, void **ret_data, size_t *ret_length)
+{
+	struct virgo_request request = { .operation = VIRGO_SNAPSHOT_READ, .handle = snapshot };
+	struct outcome outcome = { .allocate = true };
+	int error = ask_snapshot(v, node, &request, &outcome);
+
+	if (error)
+		return error;
+	*ret_data = outcome.allocated; /* the caller's from here */
+	*ret_length = outcome.result.length;
+	return outcome.result.bytes < 1001 ? (int)outcome.result.bytes : 1001;
+}
+
+int virgo_snapshot_load(struct virgo *v, unsigned int node, uint64_t identity, const void *block, size_t length,
+			unsigned int flags, uint32_t *ret_stored, uint32_t *ret_skipped)
+{
+	struct virgo_request request = { .operation = VIRGO_SNAPSHOT_LOAD,
+					 .handle = identity,
+					 .offset = flags,
+					 .data = block,
+					 .length = length };
+	struct outcome outcome = { 0 };
+	int error = ask_snapshot(v, node, &request, &outcome);
+
+	if (error)
+		return error;
+	*ret_stored = (uint32_t)(outcome.result.bytes >> 32);
+	*ret_skipped = (uint32_t)outcome.result.bytes;
+	return 0;
+}
+
 /* ---- any command ----------------------------------------------------------------------------------------------- */
 
 #define RESP_NUMBER_MAX 32 /* "$", up to 20 digits, CR LF */
@@ -303,6 +379,8 @@ const char *virgo_strerror(int error)
 		return "out of memory here";
 	case EACCES:
 		return "not allowed: the cluster key is missing or wrong";
+	case EXDEV:
+		return "the key is another node's";
 	case EHOSTUNREACH:
 		return "no node answers";
 	case EBUSY:

@@ -33,6 +33,7 @@ int vg_error_of_status(const struct vg_request *request, __u8 status)
 	case VG_STATUS_UNAUTHORIZED:
 		return -EACCES;
 	case VG_STATUS_WRONG_NODE:
+		return request->operation == VIRGO_SNAPSHOT_GET ? -EXDEV : -EHOSTUNREACH;
 	case VG_STATUS_UNREACHABLE:
 		return -EHOSTUNREACH;
 	case VG_STATUS_BUSY:

@@ -59,6 +59,11 @@ static const struct {
 	[VIRGO_SIZE] = { VG_OP_HANDLE_GET, .handle = true, .repeatable = true },
 	[VIRGO_COMMAND] = { VG_OP_COMMAND, .data = true, .stream_only = true },
 	[VIRGO_STATUS] = { VG_OP_STATUS, .repeatable = true, .stream_only = true },
+	[VIRGO_SNAPSHOT_OPEN] = { VG_OP_SNAPSHOT_OPEN, .stream_only = true },
+	[VIRGO_SNAPSHOT_GET] = { VG_OP_SNAPSHOT_GET, .key = true, .repeatable = true, .stream_only = true },
+	[VIRGO_SNAPSHOT_READ] = { VG_OP_SNAPSHOT_READ, .handle = true, .stream_only = true },
+	[VIRGO_SNAPSHOT_CLOSE] = { VG_OP_SNAPSHOT_CLOSE, .handle = true, .stream_only = true },
+	[VIRGO_SNAPSHOT_LOAD] = { VG_OP_SNAPSHOT_LOAD, .handle = true, .data = true, .stream_only = true },
 	[VIRGO_TOPOLOGY] = { VG_OP_TOPOLOGY, .repeatable = true, .stream_only = true },
 };
 
@@ -84,7 +89,9 @@ static int check(const struct virgo *v, const struct virgo_request *wanted)
 		return -EMSGSIZE;
 	if (wanted->operation == VIRGO_MALLOC)
 		return wanted->length > 0xffffffff ? -EMSGSIZE : 0;
-	return wanted->length > (wanted->operation == VIRGO_COMMAND ? VG_BODY_MAX : VG_VALUE_MAX) ? -EMSGSIZE : 0;
+	if (wanted->operation == VIRGO_COMMAND || wanted->operation == VIRGO_SNAPSHOT_LOAD)
+		return wanted->length > VG_BODY_MAX ? -EMSGSIZE : 0;
+	return wanted->length > VG_VALUE_MAX ? -EMSGSIZE : 0;
 }
 
 static __u64 argument_of(const struct virgo_request *wanted)
@@ -100,6 +107,10 @@ static __u64 argument_of(const struct virgo_request *wanted)
 	case VIRGO_GET_RANGE:
 	case VIRGO_SET_RANGE:
 		return wanted->offset << 32 | wanted->length;
+	case VIRGO_SNAPSHOT_OPEN:
+	case VIRGO_SNAPSHOT_GET:
+	case VIRGO_SNAPSHOT_LOAD:
+		return wanted->offset;
 	case VIRGO_MALLOC:
 		return wanted->length;
 	default:

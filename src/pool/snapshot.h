@@ -2,11 +2,7 @@
 /*
  * Snapshots: all keys and handles of one moment, as bytes. docs/durability.md shows the format byte by byte.
  *
- *   header | block … | last block
- *
- * A block is a header and records (record.h) one after the other, perhaps compressed; its checksum (CRC-32C) covers
- * both, and blocks are numbered, so that no piece of the file can be missing, doubled or of another file unnoticed. The
- * last block holds counts. Integers are little-endian.
+ * The format is in include/virgo/snapshot.h; what is in blocks are records (record.h).
  *
  *   source   makes the bytes from a view, piece by piece: snapshot_source.c
  *   writer   puts a source's bytes into a file through a worker's ring: snapshot_write.c
@@ -19,45 +15,11 @@
 #include "pool/record.h"
 #include "pool/version.h"
 #include "uring/io.h"
+#include "virgo/snapshot.h"
 
-#define VG_SNAPSHOT_MAGIC 0x50414e534f475256ULL /* "VRGOSNAP" */
-#define VG_SNAPSHOT_VERSION 1
-#define VG_SNAPSHOT_BLOCK_MAGIC 0x4b4c4256u /* "VBLK" */
 #define VG_SNAPSHOT_BLOCK_BYTES 65536	    /* of records, about; a block with a large value is larger */
 #define VG_SNAPSHOT_LARGE_BYTES 16384 /* a value from here on is written from where it lies, in a block of its own */
 #define VG_SNAPSHOT_RAW_MAX VG_RECORD_BYTES_MAX
-
-struct vg_snapshot_header {
-	__u64 magic;
-	__u32 version;
-	__u32 node;	    /* whose handles these are */
-	__u64 identity;	    /* drawn at random: blocks of this file name it */
-	__u64 log_sequence; /* every change of the log up to this one is in here */
-	__u64 created_ms;   /* the moment, Unix milliseconds */
-	__u64 reserved[2];
-	__u32 reserved2;
-	__u32 crc;	    /* of all before */
-};
-_Static_assert(sizeof(struct vg_snapshot_header) == 64, "the format on disk");
-
-enum vg_snapshot_block_kind { VG_SNAPSHOT_RECORDS = 1, VG_SNAPSHOT_LAST = 2 };
-enum vg_snapshot_codec { VG_SNAPSHOT_PLAIN = 0, VG_SNAPSHOT_ZSTD = 1 };
-
-struct vg_snapshot_block {
-	__u32 magic;
-	__u32 crc; /* of the header with zero here, of the identity, and of what is stored */
-	__u8 kind, codec;
-	__u16 reserved;
-	__u32 records;
-	__u32 stored_bytes; /* behind this header */
-	__u32 raw_bytes;    /* of the records */
-	__u64 number;	    /* from 0 */
-};
-_Static_assert(sizeof(struct vg_snapshot_block) == 32, "the format on disk");
-
-struct vg_snapshot_counts { /* what the last block holds */
-	__u64 keys, handles, records, raw_bytes, blocks;
-};
 
 __u32 vg_snapshot_crc(const struct vg_snapshot_block *block, __u64 identity, const struct iovec *vectors, int count);
 

@@ -119,7 +119,7 @@ int vg_cut_check(struct vg_store *store, __u64 view, __u64 lease_until_ms)
 
 	if (!slot)
 		return error_of(store, view);
-	if (lease_until_ms)
+	if (lease_until_ms > __atomic_load_n(&slot->lease_until_ms, __ATOMIC_RELAXED))
 		__atomic_store_n(&slot->lease_until_ms, lease_until_ms, __ATOMIC_RELAXED);
 	return 0;
 }

@@ -31,7 +31,7 @@
  * lease_until_ms (0: no lease). -EBUSY: too many are open, or all keys are just being removed: try again.
  */
 int vg_cut_open(struct vg_store *store, bool walks, __u64 now_ms, __u64 lease_until_ms, __u64 *ret_view);
-/* 0, -ESTALE (closed, or never opened), -ENOSPC, -ETIMEDOUT. With lease_until_ms the lease is renewed. */
+/* 0, -ESTALE (closed, or never opened), -ENOSPC, -ETIMEDOUT. A later end than the lease has renews it. */
 int vg_cut_check(struct vg_store *store, __u64 view, __u64 lease_until_ms);
 void vg_cut_close(struct vg_store *store, __u64 view);
 

@@ -69,7 +69,7 @@ static void test_save_waits(void **state)
 	assert_string_equal(session.answer, "-ERR the snapshot failed: writing: Input/output error\r\n");
 	expect("SAVE\r\n", "-ERR Background save already in progress\r\n");
 	fake_persist.known.available = false;
-	expect("SAVE\r\n", "-ERR nothing is kept on disk: virgod was started without --dir\r\n");
+	expect("SAVE\r\n", "-ERR nothing is kept on disk: virgod was started without --data-dir\r\n");
 	expect("MULTI\r\n", "+OK\r\n");
 	expect("SAVE\r\n", "-ERR Command not allowed inside a transaction\r\n");
 	expect("EXEC\r\n", "-EXECABORT Transaction discarded because of previous errors.\r\n");

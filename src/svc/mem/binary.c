@@ -6,6 +6,7 @@
 #include "proto/frame.h"
 #include "svc/mem/binary_later.h"
 #include "svc/mem/mem.h"
+#include "svc/mem/snapshot.h"
 
 #define PREFETCH_FRAMES 16
 #define BODY_UNUSED_MAX VG_DATAGRAM_MAX /* operations without a body may carry padding's worth of one */
@@ -70,6 +71,7 @@ static __u64 body_max(const struct vg_env *env, __u8 opcode)
 		return VG_VALUE_MAX;
 	case VG_OP_COMMAND:
 	case VG_OP_MEMCACHE:
+	case VG_OP_SNAPSHOT_LOAD:
 		return VG_BODY_MAX;
 	}
 	return BODY_UNUSED_MAX;
@@ -125,7 +127,8 @@ static void execute(struct vg_session *session, const struct vg_frame *frame)
 		VG_OPCODES(X)
 #undef X
 	};
-	bool reads = header->opcode == VG_OP_GET || header->opcode == VG_OP_HANDLE_GET;
+	bool reads = header->opcode == VG_OP_GET || header->opcode == VG_OP_HANDLE_GET ||
+		     header->opcode == VG_OP_SNAPSHOT_GET;
 	struct vg_mem_answer answer;
 	__u8 *room = NULL;
 
@@ -138,7 +141,10 @@ static void execute(struct vg_session *session, const struct vg_frame *frame)
 		if (!room)
 			return; /* session->out->failed: the node closes the session */
 	}
-	if (vg_mem_execute(session->env, &request, room ? room + sizeof(*header) : NULL, &answer) == VG_MEM_ELSEWHERE)
+	if (vg_mem_is_snapshot(header->opcode)) {
+		vg_mem_snapshot(session->env, &request, room ? room + sizeof(*header) : NULL, &answer);
+		vg_mem_binary_reply(session, header, &answer);
+	} else if (vg_mem_execute(session->env, &request, room ? room + sizeof(*header) : NULL, &answer) == VG_MEM_ELSEWHERE)
 		vg_mem_binary_later(session, header, &request, &answer);
 	else
 		vg_mem_binary_reply(session, header, &answer);

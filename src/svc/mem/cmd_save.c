@@ -8,7 +8,7 @@
 static int refuse(struct vg_call *call, int error)
 {
 	if (error == -ENODEV)
-		vg_resp_error(call->out, "ERR nothing is kept on disk: virgod was started without --dir");
+		vg_resp_error(call->out, "ERR nothing is kept on disk: virgod was started without --data-dir");
 	else if (error == -EALREADY)
 		vg_resp_error(call->out, "ERR Background save already in progress");
 	else if (error == -EBUSY)

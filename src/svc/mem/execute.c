@@ -256,6 +256,11 @@ enum vg_mem_outcome vg_mem_execute(struct vg_env *env, const struct vg_mem_reque
 	case VG_OP_MEMCACHE:
 	case VG_OP_STATUS:
 	case VG_OP_TOPOLOGY:
+	case VG_OP_SNAPSHOT_OPEN:
+	case VG_OP_SNAPSHOT_GET:
+	case VG_OP_SNAPSHOT_READ:
+	case VG_OP_SNAPSHOT_CLOSE:
+	case VG_OP_SNAPSHOT_LOAD:
 		say(answer, VG_STATUS_TOO_BIG, "this operation is for TCP");
 		return VG_MEM_ELSEWHERE;
 	}

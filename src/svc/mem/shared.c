@@ -9,6 +9,7 @@
 #include "svc/mem/events.h"
 #include "svc/mem/hub.h"
 #include "svc/mem/interest.h"
+#include "svc/mem/snapshot.h"
 #include "svc/mem/tracking.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list, while nodes come and go */
@@ -18,6 +19,7 @@ static void shared_free(struct vg_mem_shared *shared)
 {
 	for (int i = 0; i < VG_MEM_WORKERS_MAX; i++)
 		vg_hub_free(shared->hub[i]);
+	vg_backups_free(shared->backups);
 	vg_tracking_free(shared->tracking);
 	vg_interest_free(shared->interest);
 	shared->mem->free(shared->mem->context, shared);
@@ -35,6 +37,7 @@ static int shared_new(struct vg_mem_shared **ret_shared, const struct vg_env *en
 	shared->mem = env->mem;
 	error = vg_interest_new(&shared->interest, env->mem);
 	error = error ?: vg_tracking_new(&shared->tracking, env->mem);
+	error = error ?: vg_backups_new(&shared->backups, env->mem);
 	error = error ?: vg_store_observe(env->store, vg_events_observe, shared);
 	if (error) {
 		shared_free(shared);

@@ -13,6 +13,7 @@
 struct vg_interest;
 struct vg_hub;
 struct vg_tracking;
+struct vg_backups;
 
 struct vg_mem_shared {
 	struct vg_mem_shared *next; /* nodes of this process: tests run several */
@@ -23,6 +24,7 @@ struct vg_mem_shared {
 	struct vg_hub *hub[VG_MEM_WORKERS_MAX];	/* likewise */
 	struct vg_interest *interest;
 	struct vg_tracking *tracking;
+	struct vg_backups *backups;
 	__u32 listening; /* who wants to hear of changes, see events.h */
 	__u32 notify;	 /* notify-keyspace-events */
 };
