@@ -124,6 +124,7 @@ VG_INLINE __u32 vg_cell_touched(__u32 cell)
 #define VG_ITEM_HEAP_KEY 0x02
 #define VG_ITEM_DEADLINE 0x04 /* behind the header: Unix milliseconds, 64 bits; 0: never */
 #define VG_ITEM_META 0x08     /* then: struct vg_item_meta */
+#define VG_ITEM_MAIN 0x10     /* of the eviction queues it is in the main one */
 
 /*
  * An item: header, extensions, key zero-padded to 8 bytes, value zero-padded to 8 bytes. In the heap tier

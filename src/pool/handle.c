@@ -6,6 +6,7 @@
 #include "pool/index.h"
 #include "pool/cut.h"
 #include "pool/observe.h"
+#include "pool/evict.h"
 
 #define GENERATION_MASK ((1u << VG_HANDLE_GENERATION_BITS) - 1)
 
@@ -142,8 +143,15 @@ int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
 	struct vg_block *block;
 	struct vg_handle_slot *slot;
 	__u32 cell, index, sequence, generation;
-	int error = new_memory(store, length, false, &cell, &block);
+	int error;
 
+	vg_evict_before_write(store, worker);
+	error = worker->over_limit ? -ENOMEM : new_memory(store, length, false, &cell, &block);
+	for (int i = 0; error == -ENOMEM && i < VG_EVICTIONS_MAX && vg_evicts(store); i++) {
+		if (!vg_evict_some(store, worker, length > VG_CELL_MAX))
+			break;
+		error = new_memory(store, length, false, &cell, &block);
+	}
 	if (error)
 		return error;
 	if (slot_get(store, &index)) {

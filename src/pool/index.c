@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/index.h"
+
 #include "pool/cut.h"
+#include "pool/evict.h"
+#include "pool/room.h"
 
 static bool key_equal(const struct vg_item *item, const struct vg_key *key)
 {
@@ -124,12 +127,15 @@ static void slot_set(struct vg_bucket *line, __u32 slot, __u8 tag, __u32 cell)
 static void slot_clear(struct vg_bucket *line, __u32 slot)
 {
 	__atomic_store_n(&line->tag[slot], 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&line->cell[slot], 0, __ATOMIC_RELAXED);
 }
 
 void vg_place_insert(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place, __u64 hash,
 		     __u32 cell)
 {
 	assert(!place->line && place->free_line);
+	if (vg_evicts_s3fifo(store))
+		vg_evict_inserting(store, place, hash, cell);
 	vg_cut_before_new(store, worker, vg_item_at(store, cell), hash);
 	slot_set(place->free_line, place->free_slot, vg_index_tag(hash), cell);
 	place->line = place->free_line;
@@ -145,6 +151,8 @@ void vg_place_replace(struct vg_store *store, struct vg_store_worker *worker, st
 {
 	__u32 word = vg_line_word(place->line, place->slot), old = word & VG_CELL_OFFSET;
 
+	if (vg_evicts_s3fifo(store))
+		vg_evict_replacing(store, vg_item_at(store, old), cell);
 	vg_cut_before(store, worker, vg_item_at(store, old));
 	__atomic_store_n(&place->line->cell[place->slot], cell | (word & ~VG_CELL_OFFSET), __ATOMIC_RELEASE);
 	place->changed = true;
@@ -153,9 +161,11 @@ void vg_place_replace(struct vg_store *store, struct vg_store_worker *worker, st
 
 void vg_slot_remove(struct vg_store *store, struct vg_store_worker *worker, struct vg_bucket *line, __u32 slot)
 {
+	__u32 cell = vg_line_cell(line, slot);
+
 	vg_cut_before(store, worker, vg_line_item(store, line, slot));
 	slot_clear(line, slot);
-	vg_item_free(store, worker, vg_line_cell(line, slot));
+	vg_item_free(store, worker, cell);
 	vg_worker_count(worker->keys, -1);
 	worker->growth--;
 }
@@ -279,8 +289,6 @@ static bool split(struct vg_store *store, struct vg_store_worker *worker)
 	__u32 sequence;
 	int count;
 
-	if (!vg_slabs_extend_index(&store->slabs, (vg_buckets_count(control) + 1) * sizeof(struct vg_bucket)))
-		return false;
 	old = &store->buckets[next];
 	fresh = &store->buckets[vg_buckets_count(control)];
 	sequence = vg_sequence_take(&old->sequence);
@@ -300,6 +308,23 @@ static bool split(struct vg_store *store, struct vg_store_worker *worker)
 	return true;
 }
 
+/* The slab that the index needs is in use. Emptying it is tried again when there are many more keys. */
+static bool extend(struct vg_store *store, struct vg_store_worker *worker, __s64 keys)
+{
+	__u64 bytes = (vg_buckets_count(store->header->index_control) + 1) * sizeof(struct vg_bucket);
+
+	if (vg_slabs_extend_index(&store->slabs, bytes))
+		return true;
+	if (store->growth.blocked_keys && keys - store->growth.blocked_keys < VG_INDEX_BLOCKED_STEP)
+		return false;
+	if (vg_room_make_index(store, worker) && vg_slabs_extend_index(&store->slabs, bytes)) {
+		store->growth.blocked_keys = 0;
+		return true;
+	}
+	store->growth.blocked_keys = keys;
+	return false;
+}
+
 void vg_index_grow(struct vg_store *store, struct vg_store_worker *worker)
 {
 	__s32 growth = (__s32)worker->growth;
@@ -314,7 +339,7 @@ void vg_index_grow(struct vg_store *store, struct vg_store_worker *worker)
 
 		if (keys <= (__s64)vg_buckets_count(control) * VG_INDEX_LOAD || !vg_lock_try(&store->growth.split))
 			return;
-		if (!split(store, worker))
+		if (!extend(store, worker, keys) || !split(store, worker))
 			i = VG_INDEX_SPLITS_MAX;
 		vg_lock_give(&store->growth.split);
 	}

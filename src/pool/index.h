@@ -14,6 +14,7 @@
 #define VG_INDEX_LOAD 7		 /* keys a bucket on average before the table grows; a line has VG_BUCKET_SLOTS */
 #define VG_INDEX_GROWTH_STEP 8	 /* a worker says so after so many new keys … */
 #define VG_INDEX_SPLITS_MAX 4	 /* … and splits at most so many buckets then */
+#define VG_INDEX_BLOCKED_STEP 4096 /* keys more, until growing is tried again that had no room */
 #define VG_BUCKET_ITEMS_MAX (VG_CHAIN_MAX * VG_BUCKET_SLOTS)
 
 /* ---- lines ---- */

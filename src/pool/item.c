@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/cut.h"
+#include "pool/evict.h"
+#include "pool/room.h"
 
 #include <errno.h>
 
@@ -44,6 +46,8 @@ __u32 vg_cell_get(struct vg_store *store, struct vg_store_worker *worker, __u32 
 {
 	__u32 cell = vg_slab_get(&store->slabs, &worker->cache, class);
 
+	if (!cell && vg_room_make(store, worker, class))
+		cell = vg_slab_get(&store->slabs, &worker->cache, class);
 	if (cell)
 		vg_worker_count(worker->cell_bytes, (__s64)store->slabs.class[class].cell_bytes);
 	return cell;
@@ -189,47 +193,82 @@ static int item_new_heap(struct vg_store *store, struct vg_store_worker *worker,
 	return 0;
 }
 
+int vg_item_new_in(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		   const struct vg_change *change, const struct vg_item *old, bool in_heap, __u32 *ret_cell)
+{
+	__u64 length, then_ms = old->access_clock * VG_ACCESS_TICK_MS;
+	int error = vg_change_length(change, &length);
+
+	if (error)
+		return error;
+	if (in_heap)
+		return item_new_heap(store, worker, key, change, length, length, then_ms, ret_cell);
+	return item_new_inline(store, worker, key, change, length, 0, then_ms, ret_cell);
+}
+
+/* Small ones in the arena, unless there is no room: then in the heap tier as well. */
+static int item_new(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		    const struct vg_change *change, __u64 length, __u64 slack, __u64 now_ms, __u32 *ret_cell)
+{
+	int error = -ENOMEM;
+
+	if (vg_item_bytes(vg_change_flags(change), key->length, length) <= VG_CELL_MAX)
+		error = item_new_inline(store, worker, key, change, length, slack / 4, now_ms, ret_cell);
+	else if (slack)
+		error = item_new_heap(store, worker, key, change, length, length + slack, now_ms, ret_cell);
+	if (error)
+		error = item_new_heap(store, worker, key, change, length, length, now_ms, ret_cell);
+	return error;
+}
+
 int vg_item_new(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
 		const struct vg_change *change, const struct vg_item *old, __u64 now_ms, __u32 *ret_cell)
 {
 	__u64 length, slack = 0;
 	int error = vg_change_length(change, &length);
+	bool small;
 
 	if (error)
 		return error;
 	if (is_append(change, old)) /* there will be more: room for it makes many appends linear, not square */
 		slack = length / 2 < (64u << 20) ? length / 2 : 64u << 20;
-	if (vg_item_bytes(vg_change_flags(change), key->length, length) <= VG_CELL_MAX)
-		return item_new_inline(store, worker, key, change, length, slack / 4, now_ms, ret_cell);
-	error = item_new_heap(store, worker, key, change, length, length + slack, now_ms, ret_cell);
-	if (error && slack)
-		error = item_new_heap(store, worker, key, change, length, length, now_ms, ret_cell);
+	small = vg_item_bytes(vg_change_flags(change), key->length, length) <= VG_CELL_MAX;
+	error = item_new(store, worker, key, change, length, slack, now_ms, ret_cell);
+	for (int i = 0, vain = 0; error == -ENOMEM && vg_evicts(store) && i < VG_EVICTIONS_MAX; i++) {
+		if (!vg_evict_some(store, worker, !small)) {
+			if (++vain == VG_EVICTIONS_VAIN_MAX)
+				break;
+			continue;
+		}
+		error = item_new(store, worker, key, change, length, 0, now_ms, ret_cell);
+	}
 	return error;
 }
 
 int vg_item_remake(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
 		   const struct vg_item *old, const struct vg_change *change, __u64 now_ms, __u32 *ret_cell)
 {
-	const struct vg_entry entry = vg_item_entry(old);
-	const bool deadline = change->action == VG_CHANGE_DEADLINE, heap = old->flags & VG_ITEM_HEAP;
-	const struct vg_change all = { .action = VG_CHANGE_STORE,
-				       .expire_ms = deadline ? change->expire_ms : entry.expire_ms,
-				       .version = deadline ? entry.version : change->version,
-				       .client_flags = entry.client_flags,
-				       .marks = entry.marks,
-				       .part = { { entry.value, entry.length } },
-				       .parts = 1 };
-	__u8 flags = (__u8)((old->flags & (VG_ITEM_HEAP | VG_ITEM_HEAP_KEY)) | vg_change_flags(&all));
+	struct vg_entry entry = vg_item_entry(old);
+	const bool heap = old->flags & VG_ITEM_HEAP;
 	/* What stands behind the key: the value, or the reference, and with a key in the heap tier its hash. */
 	__u32 tail_bytes = heap ? (old->flags & VG_ITEM_HEAP_KEY ? 16 : 8) : VG_ALIGN_UP(old->value_length, 8u);
-	__u64 bytes = vg_item_bytes(flags, old->key_length, tail_bytes);
-	struct vg_item *item;
+	struct vg_item *item = NULL;
+	struct vg_change all;
+	__u64 bytes;
+	__u8 flags;
 
-	if (bytes > VG_CELL_MAX) /* it just fitted without */
-		return vg_item_new(store, worker, key, &all, old, now_ms, ret_cell);
-	item = item_begin(store, worker, flags, bytes, vg_item_inline_key(old), old->key_length, old->access_clock);
-	if (!item)
-		return -ENOMEM;
+	if (change->action == VG_CHANGE_DEADLINE)
+		entry.expire_ms = change->expire_ms;
+	else
+		entry.version = change->version;
+	all = vg_entry_change(&entry);
+	flags = (__u8)((old->flags & (VG_ITEM_HEAP | VG_ITEM_HEAP_KEY)) | vg_change_flags(&all));
+	bytes = vg_item_bytes(flags, old->key_length, tail_bytes);
+	if (bytes <= VG_CELL_MAX)
+		item = item_begin(store, worker, flags, bytes, vg_item_inline_key(old), old->key_length,
+				  old->access_clock);
+	if (!item) /* it just fitted without, or there is no such cell */
+		return vg_item_new(store, worker, key, &all, NULL, now_ms, ret_cell);
 	memcpy((__u8 *)item + vg_item_value_offset(flags, old->key_length),
 	       (const __u8 *)old + vg_item_value_offset(old->flags, old->key_length), tail_bytes);
 	item->value_length = old->value_length;

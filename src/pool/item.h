@@ -17,9 +17,13 @@ static inline struct vg_item *vg_item_at(const struct vg_store *store, __u32 cel
 	return (struct vg_item *)(store->arena + cell);
 }
 
+#define VG_ACCESS_TICK_MS 16000ULL	  /* unit of the access clock */
+#define VG_EVICTIONS_MAX 1024		  /* keys that go to make room for one */
+#define VG_EVICTIONS_VAIN_MAX 8		  /* looks for one in vain: uses have been taken from those that were seen */
+
 static inline __u16 vg_access_clock(__u64 now_ms)
 {
-	return (__u16)(now_ms / 16000);
+	return (__u16)(now_ms / VG_ACCESS_TICK_MS);
 }
 
 static inline __u64 vg_item_deadline(const struct vg_item *item)
@@ -139,6 +143,21 @@ void vg_cell_put(struct vg_store *store, struct vg_store_worker *worker, __u32 c
 /* The length of what a change stores. -EMSGSIZE. */
 int vg_change_length(const struct vg_change *change, __u64 *ret_length);
 
+/* A change that stores what an entry is. */
+static inline struct vg_change vg_entry_change(const struct vg_entry *entry)
+{
+	return (struct vg_change){ .action = VG_CHANGE_STORE,
+				   .expire_ms = entry->expire_ms,
+				   .version = entry->version,
+				   .client_flags = entry->client_flags,
+				   .marks = entry->marks,
+				   .part = { { entry->value, entry->length } },
+				   .parts = 1 };
+}
+
+/* A new item in the tier that is named: -ENOMEM if there is no room in it. The value fits a cell. */
+int vg_item_new_in(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		   const struct vg_change *change, const struct vg_item *old, bool in_heap, __u32 *ret_cell);
 /* A new item that nobody sees yet, with all that the change says. 0, or -ENOMEM or -EMSGSIZE. */
 int vg_item_new(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
 		const struct vg_change *change, const struct vg_item *old, __u64 now_ms, __u32 *ret_cell);

@@ -114,6 +114,18 @@ static int fill_arena(struct vg_store *store, const struct vg_arena_header *geom
 	return vg_slabs_extend_index(&store->slabs, INITIAL_BYTES) ? 0 : -EINVAL;
 }
 
+/* The small queue's ring has room for a tenth of all items that may be; untouched it takes no memory. */
+static int ring_init(struct vg_store *store)
+{
+	__u64 entries = 1024;
+
+	while (entries < store->arena_bytes / 512)
+		entries *= 2;
+	store->limit.ring = vg_store_map(entries * sizeof(*store->limit.ring));
+	store->limit.ring_mask = entries - 1;
+	return store->limit.ring ? 0 : -ENOMEM;
+}
+
 int vg_store_new(struct vg_store **ret_store, const struct vg_store_config *config, struct vg_store_repair *ret_repair)
 {
 	struct vg_arena_header geometry;
@@ -142,6 +154,9 @@ int vg_store_new(struct vg_store **ret_store, const struct vg_store_config *conf
 		if (!store->workers[i].scan || !store->workers[i].transaction)
 			goto fail;
 	}
+	error = ring_init(store);
+	if (error)
+		goto fail;
 	error = vg_heap_init(&store->heap, config->heap_bytes);
 	if (error)
 		goto fail;
@@ -178,6 +193,8 @@ void vg_store_free(struct vg_store *store)
 	if (store->clear)
 		munmap(store->clear, sizeof(*store->clear));
 	vg_cuts_deinit(store);
+	if (store->limit.ring)
+		munmap(store->limit.ring, (store->limit.ring_mask + 1) * sizeof(*store->limit.ring));
 	vg_slabs_deinit(&store->slabs);
 	vg_heap_deinit(&store->heap);
 	munmap(store, sizeof(*store));
@@ -207,6 +224,7 @@ void vg_store_stats(const struct vg_store *store, struct vg_store_stats *ret_sta
 		lines += __atomic_load_n(&worker->lines, __ATOMIC_RELAXED);
 		cell_bytes += __atomic_load_n(&worker->cell_bytes, __ATOMIC_RELAXED);
 		handles += __atomic_load_n(&worker->handles, __ATOMIC_RELAXED);
+		stats.evicted += __atomic_load_n(&worker->evicted, __ATOMIC_RELAXED);
 		stats.expired += __atomic_load_n(&worker->expired, __ATOMIC_RELAXED);
 		stats.reader_retries += __atomic_load_n(&worker->retries, __ATOMIC_RELAXED);
 	}
@@ -214,5 +232,6 @@ void vg_store_stats(const struct vg_store *store, struct vg_store_stats *ret_sta
 	stats.handles = handles > 0 ? (__u64)handles : 0;
 	stats.chain_lines = lines > 0 ? (__u64)lines : 0;
 	stats.arena_used = (cell_bytes > 0 ? (__u64)cell_bytes : 0) + buckets * sizeof(struct vg_bucket);
+	stats.used = stats.arena_used + stats.heap_used;
 	*ret_stats = stats;
 }

@@ -29,10 +29,13 @@ _Static_assert(sizeof(struct vg_block) % VG_HEAP_ALIGN == 0, "the key behind it 
 /* One worker's. The figures have one writer; others read them. */
 struct vg_store_worker {
 	__s64 keys, lines, cell_bytes, handles; /* may go below zero: what one stores another deletes */
-	__u64 expired, retries;
+	__u64 expired, evicted, retries;
 	__u64 version; /* the last one it gave out; a multiple of VG_VERSIONS_TAKEN: it must take more */
 	__u64 cut_epoch;   /* cut.h: of the critical section it is in */
 	__u32 writes_unlocked; /* it copies into a large allocation without a lock; atomic */
+	bool over_limit;  /* no room for a write, as of the beginning of this call */
+	bool room_making; /* cells it asks for now serve to make room */
+	__u32 room_skip;  /* so many times it does not try */
 	__u32 growth; /* keys inserted less removed since the shared figure heard of it */
 	struct vg_slab_cache cache;
 	struct vg_transaction *transaction;
@@ -55,12 +58,27 @@ struct vg_store {
 	struct {
 		__s64 keys;	      /* about how many there are: workers add to it now and then */
 		struct vg_lock split; /* one thread at a time grows the table */
+		__s64 blocked_keys;   /* the index had no room to grow when there were so many; under the lock */
 	} growth __attribute__((aligned(64)));
 	struct {
 		struct vg_lock lock;
 		__u32 fresh;	   /* slots from here on were never used */
 		__u32 first, last; /* free ones, the longest free first; slot + 1, 0: none */
 	} handles __attribute__((aligned(64)));
+	struct { /* room.c */
+		struct vg_lock lock;
+		__u32 cold_bucket, slab; /* where looking for cold values, and for a slab to empty, goes on */
+	} room;
+	struct { /* evict.c */
+		__u64 maxmemory; /* 0: no limit; atomic, as the next two */
+		__u32 policy;	 /* enum vg_eviction */
+		bool queues;	 /* S3-FIFO's are kept */
+		struct vg_lock lock;
+		__u32 *ring; /* the small queue: cells */
+		__u64 ring_mask, head, tail; /* head: atomic */
+		__u32 hand;
+		__u64 random;
+	} limit;
 	__u64 versions;	    /* the next stretch of them; atomic */
 	__u32 sweep_bucket; /* atomic */
 

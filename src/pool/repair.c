@@ -32,7 +32,7 @@ static enum verdict judge(struct repair *repair, __u32 bucket, __u8 tag, __u32 c
 	if (item->flags & VG_ITEM_HEAP)
 		return HEAP;
 	bytes = vg_item_bytes(item->flags, item->key_length, item->value_length);
-	if (item->flags & ~(VG_ITEM_DEADLINE | VG_ITEM_META) || item->slab_class >= VG_SLAB_SIZES ||
+	if (item->flags & ~(VG_ITEM_DEADLINE | VG_ITEM_META | VG_ITEM_MAIN) || item->slab_class >= VG_SLAB_SIZES ||
 	    bytes > vg_slab_size(item->slab_class) || bytes > repair->store->arena_bytes - cell)
 		return TORN;
 	hash = vg_item_hash(item);

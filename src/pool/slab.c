@@ -12,6 +12,7 @@ struct vg_slab {
 	__u16 used;	   /* cells handed out, those in caches included */
 	__u32 next, previous; /* in its class's list, slab number + 1 */
 	bool empty;	   /* in its class's list of empty ones; atomic */
+	bool draining;	   /* in no list until it is empty */
 	__u64 emptied_ms;
 };
 
@@ -56,12 +57,14 @@ static void empty_add(struct vg_slabs *slabs, struct vg_slab_class *class, __u32
 {
 	slabs->slab[number].emptied_ms = __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED);
 	list_append(slabs, &class->empty, number);
+	__atomic_fetch_add(&slabs->empties, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&slabs->slab[number].empty, true, __ATOMIC_RELEASE);
 }
 
 static void empty_remove(struct vg_slabs *slabs, struct vg_slab_class *class, __u32 number)
 {
 	__atomic_store_n(&slabs->slab[number].empty, false, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&slabs->empties, 1, __ATOMIC_RELAXED);
 	list_remove(slabs, &class->empty, number);
 }
 
@@ -75,6 +78,7 @@ static __u32 slab_take(struct vg_slabs *slabs, struct vg_slab_class *class, __u3
 		slab->free = *link_of(slabs, cell);
 	else
 		cell = slab_offset(slabs, number) + slab->carved++ * class->cell_bytes;
+	class->used++;
 	if (slab->used++ == 0) {
 		empty_remove(slabs, class, number);
 		list_append(slabs, &class->partial, number);
@@ -92,10 +96,13 @@ static void slab_give(struct vg_slabs *slabs, struct vg_slab_class *class, __u32
 	assert(slab->used > 0);
 	__atomic_store_n(link_of(slabs, cell), slab->free, __ATOMIC_RELAXED);
 	slab->free = cell;
-	if (slab->used-- == class->cells)
+	class->used--;
+	if (slab->used-- == class->cells && !slab->draining)
 		list_append(slabs, &class->partial, number);
 	if (slab->used == 0) {
-		list_remove(slabs, &class->partial, number);
+		if (!slab->draining)
+			list_remove(slabs, &class->partial, number);
+		slab->draining = false;
 		empty_add(slabs, class, number);
 	}
 }
@@ -120,8 +127,10 @@ static bool steal_slab(struct vg_slabs *slabs, __u32 *ret_number)
 		vg_lock_take(&class->lock);
 		number = class->empty.first - 1;
 		found = class->empty.first && !is_resting(slabs, i, number);
-		if (found)
+		if (found) {
 			empty_remove(slabs, class, number);
+			class->slabs--;
+		}
 		vg_lock_give(&class->lock);
 		if (found) {
 			*ret_number = number;
@@ -147,13 +156,26 @@ static bool fresh_slab(struct vg_slabs *slabs, __u32 *ret_number)
 	return found;
 }
 
+static __u32 free_slabs(const struct vg_slabs *slabs)
+{
+	__u32 fresh = __atomic_load_n(&slabs->fresh, __ATOMIC_RELAXED);
+	__u32 index = __atomic_load_n(&slabs->index, __ATOMIC_RELAXED);
+
+	return (fresh > index ? fresh - index : 0) + __atomic_load_n(&slabs->empties, __ATOMIC_RELAXED);
+}
+
+static bool is_reserved(const struct vg_slabs *slabs, const struct vg_slab_class *class)
+{
+	return class->cell_bytes > VG_SLAB_SMALL_BYTES && free_slabs(slabs) <= slabs->reserve;
+}
+
 /* A slab more for the class. */
 static bool add_slab(struct vg_slabs *slabs, __u32 class_number)
 {
 	struct vg_slab_class *class = &slabs->class[class_number];
 	__u32 number;
 
-	if (!fresh_slab(slabs, &number) && !steal_slab(slabs, &number))
+	if (is_reserved(slabs, class) || (!fresh_slab(slabs, &number) && !steal_slab(slabs, &number)))
 		return false;
 
 	/* The slab is this thread's alone. Its class is written before any cell of it can be named in the index. */
@@ -161,6 +183,7 @@ static bool add_slab(struct vg_slabs *slabs, __u32 class_number)
 	vg_lock_take(&class->lock);
 	__atomic_store_n(&slabs->classes[number], (__u8)(class_number + 1), __ATOMIC_RELEASE);
 	empty_add(slabs, class, number);
+	class->slabs++;
 	vg_lock_give(&class->lock);
 	return true;
 }
@@ -180,8 +203,10 @@ static bool take_slab(struct vg_slabs *slabs, __u32 number)
 	found = __atomic_load_n(&slabs->slab[number].empty, __ATOMIC_ACQUIRE) &&
 		__atomic_load_n(&slabs->classes[number], __ATOMIC_RELAXED) == class_number + 1 &&
 		!is_resting(slabs, class_number, number);
-	if (found)
+	if (found) {
 		empty_remove(slabs, class, number);
+		class->slabs--;
+	}
 	vg_lock_give(&class->lock);
 	return found;
 }
@@ -243,7 +268,8 @@ static bool refill(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 cl
 	settle_when_due(slabs, cache, __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED));
 	do {
 		vg_lock_take(&class->lock);
-		while (count < wanted && (class->partial.first || class->empty.last)) {
+		while (count < wanted &&
+		       (class->partial.first || (class->empty.last && !is_reserved(slabs, class)))) {
 			__u32 number = class->partial.first ? class->partial.first : class->empty.last;
 
 			cache->class[class_number].cell[count++] = slab_take(slabs, class, number - 1);
@@ -272,6 +298,134 @@ void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 clas
 	cache->class[class].cell[cache->class[class].count++] = cell;
 }
 
+/* ---- emptying a slab ---- */
+
+void vg_slab_put_back(struct vg_slabs *slabs, __u32 class, __u32 cell)
+{
+	vg_lock_take(&slabs->class[class].lock);
+	slab_give(slabs, &slabs->class[class], cell);
+	vg_lock_give(&slabs->class[class].lock);
+}
+
+void vg_slab_flush(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class)
+{
+	flush(slabs, cache, class, 0);
+}
+
+bool vg_slabs_reserve_whole(const struct vg_slabs *slabs)
+{
+	return free_slabs(slabs) >= slabs->reserve;
+}
+
+bool vg_slab_has_room(struct vg_slabs *slabs, __u32 class_number)
+{
+	struct vg_slab_class *class = &slabs->class[class_number];
+	bool room;
+
+	vg_lock_take(&class->lock);
+	room = class->partial.first;
+	vg_lock_give(&class->lock);
+	return room || (free_slabs(slabs) && !is_reserved(slabs, class));
+}
+
+/* The class with most free bytes, if that is a slab and more; its lock is not held any more. */
+static bool find_wasteful(struct vg_slabs *slabs, __u32 *ret_class)
+{
+	__u64 most = 0;
+
+	for (__u32 i = VG_SLAB_CLASS_ITEM; i < VG_SLAB_CLASS_ITEM + VG_SLAB_SIZES; i++) {
+		struct vg_slab_class *class = &slabs->class[i];
+		__u64 free;
+
+		vg_lock_take(&class->lock);
+		free = (__u64)class->slabs * class->cells - class->used;
+		vg_lock_give(&class->lock);
+		if (free > class->cells && free * class->cell_bytes > most) {
+			most = free * class->cell_bytes;
+			*ret_class = i;
+		}
+	}
+	return most;
+}
+
+#define SPARSE_LOOK 128 /* slabs looked at: the least used of them need not be the least of all */
+
+static bool is_excluded(const struct vg_slab_excluded *excluded, __u32 number)
+{
+	for (__u32 i = 0; i < excluded->count; i++)
+		if (excluded->number[i] == number)
+			return true;
+	return false;
+}
+
+bool vg_slab_find_sparse(struct vg_slabs *slabs, const struct vg_slab_excluded *excluded, __u32 *ret_number,
+			 __u32 *ret_class)
+{
+	struct vg_slab_class *class;
+	__u32 best = 0, at;
+
+	if (!find_wasteful(slabs, ret_class))
+		return false;
+	class = &slabs->class[*ret_class];
+	vg_lock_take(&class->lock);
+	at = class->partial.first;
+	for (int i = 0; at && i < SPARSE_LOOK; i++, at = slabs->slab[at - 1].next)
+		if (!is_excluded(excluded, at - 1) &&
+		    (!best || slabs->slab[at - 1].used < slabs->slab[best - 1].used))
+			best = at;
+	vg_lock_give(&class->lock);
+	*ret_number = best - 1;
+	return best;
+}
+
+bool vg_slab_find_next(struct vg_slabs *slabs, __u32 *hand, __u32 *ret_number, __u32 *ret_class)
+{
+	__u32 first = __atomic_load_n(&slabs->index, __ATOMIC_RELAXED);
+
+	for (__u32 i = 0; i < slabs->slabs_max; i++) {
+		__u32 number = *hand < first || *hand >= slabs->slabs_max ? first : *hand;
+
+		*hand = number + 1;
+		if (number < slabs->slabs_max && vg_slab_class_of(slabs, number) < VG_SLAB_SIZES) {
+			*ret_number = number;
+			*ret_class = vg_slab_class_of(slabs, number);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool vg_slab_drain(struct vg_slabs *slabs, __u32 number, __u32 class_number)
+{
+	struct vg_slab_class *class = &slabs->class[class_number];
+	struct vg_slab *slab = &slabs->slab[number];
+	bool found;
+
+	vg_lock_take(&class->lock);
+	found = vg_slab_class_of(slabs, number) == class_number && slab->used && !slab->draining;
+	if (found && slab->used < class->cells)
+		list_remove(slabs, &class->partial, number);
+	if (found)
+		slab->draining = true;
+	vg_lock_give(&class->lock);
+	return found;
+}
+
+bool vg_slab_drained(struct vg_slabs *slabs, __u32 number, __u32 class_number)
+{
+	struct vg_slab_class *class = &slabs->class[class_number];
+	struct vg_slab *slab = &slabs->slab[number];
+	bool empty;
+
+	vg_lock_take(&class->lock);
+	empty = !slab->draining;
+	if (!empty && slab->used < class->cells)
+		list_append(slabs, &class->partial, number);
+	slab->draining = false;
+	vg_lock_give(&class->lock);
+	return empty;
+}
+
 void vg_slabs_tick(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms)
 {
 	settle_when_due(slabs, cache, now_ms);
@@ -285,6 +439,7 @@ int vg_slabs_init(struct vg_slabs *slabs, void *arena, __u32 offset, __u32 slabs
 	slabs->offset = offset;
 	slabs->slabs_max = slabs->fresh = slabs_max;
 	slabs->classes = classes;
+	slabs->reserve = 1 + slabs_max / 1024;
 	for (__u32 i = 0; i < VG_SLAB_CLASSES; i++) {
 		struct vg_slab_class *class = &slabs->class[i];
 
@@ -347,6 +502,8 @@ void vg_slabs_claimed(struct vg_slabs *slabs, const __u64 *claimed)
 		if (!slab->used) /* nobody claimed a cell: any class will do */
 			slabs->classes[number] = VG_SLAB_CLASS_ITEM + 1;
 		class = &slabs->class[slabs->classes[number] - 1];
+		class->slabs++;
+		class->used += slab->used;
 		if (!slab->used) {
 			empty_add(slabs, class, number);
 			continue;

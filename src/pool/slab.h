@@ -24,6 +24,8 @@
 #define VG_SLAB_CLASSES (VG_SLAB_CLASS_LINE + 1)
 _Static_assert(VG_SLAB_CLASSES <= VG_SLAB_CLASSES_MAX, "a class fits its byte");
 
+/* A cold value that shall leave the arena needs a small cell for its key: the last slabs are kept for those. */
+#define VG_SLAB_SMALL_BYTES 128
 #define VG_SLAB_REST_MS 2000
 #define VG_SLAB_SETTLE_MS                                                                                              \
 	1000 /* so often a worker gives back all its cache: each cell in it keeps a slab from being empty */
@@ -48,6 +50,7 @@ struct vg_slab_class {
 	__u32 cell_bytes;
 	__u32 cells;		     /* in a slab */
 	__u32 cache_cells;
+	__u32 slabs, used;	     /* how many it has, and cells in use, those in caches included */
 	struct vg_slab_list partial; /* some cells in use, some free */
 	struct vg_slab_list empty;   /* no cell in use; the longest empty one first */
 } __attribute__((aligned(64)));
@@ -59,6 +62,8 @@ struct vg_slabs {
 	__u8 *classes;	   /* in the arena: class + 1 of each slab, 0: none yet */
 	struct vg_slab *slab;
 	struct vg_lock fresh_lock;
+	__u32 empties;	    /* slabs in lists of empty ones; atomic */
+	__u32 reserve;	    /* so many of the last free slabs are for cells up to VG_SLAB_SMALL_BYTES */
 	__u32 index, fresh; /* slabs of the index; slabs from there up to `fresh` were never used by a class; atomic */
 	__u64 now_ms;	   /* of the last vg_slabs_tick; atomic */
 	struct vg_slab_class class[VG_SLAB_CLASSES];
@@ -73,6 +78,34 @@ __u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 cla
 void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell);
 /* Make the index's slabs hold so many bytes. False: the next slab is in use, and there are none to give instead. */
 bool vg_slabs_extend_index(struct vg_slabs *slabs, __u64 bytes);
+/*
+ * Emptying a slab, for whoever moves or removes its items (room.c). A drained slab gives no cells; it is empty as soon as
+ * the last one has come back. `sparse` is the one with the least in it of an item class that has a slab's worth of free
+ * cells elsewhere; `next` is any slab of items, another one each time. False: there is none.
+ */
+#define VG_SLAB_EXCLUDED_MAX 4
+struct vg_slab_excluded { /* slabs that could not be emptied, just now */
+	__u32 count, number[VG_SLAB_EXCLUDED_MAX];
+};
+bool vg_slab_find_sparse(struct vg_slabs *slabs, const struct vg_slab_excluded *excluded, __u32 *ret_number,
+			 __u32 *ret_class);
+bool vg_slab_find_next(struct vg_slabs *slabs, __u32 *hand, __u32 *ret_number, __u32 *ret_class);
+bool vg_slab_drain(struct vg_slabs *slabs, __u32 number, __u32 class);
+/* True: it has been emptied. */
+bool vg_slab_drained(struct vg_slabs *slabs, __u32 number, __u32 class);
+/* As vg_slab_put, past the cache, which would hand a drained slab's cell out again. */
+void vg_slab_put_back(struct vg_slabs *slabs, __u32 class, __u32 cell);
+/* Give back what the cache has of a class. */
+void vg_slab_flush(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class);
+/* The class of the slab that a cell is in. */
+static inline __u32 vg_slab_class_of(const struct vg_slabs *slabs, __u32 number)
+{
+	return __atomic_load_n(&slabs->classes[number], __ATOMIC_RELAXED) - 1u;
+}
+/* Are there as many free slabs as are kept for small cells? */
+bool vg_slabs_reserve_whole(const struct vg_slabs *slabs);
+/* Are there cells of the class to be had without emptying a slab? */
+bool vg_slab_has_room(struct vg_slabs *slabs, __u32 class);
 /* The clock goes on; `cache` is the caller's. */
 void vg_slabs_tick(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms);
 

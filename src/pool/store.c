@@ -2,6 +2,8 @@
 /* The main path of the store: one key read or changed. */
 #include "pool/index.h"
 #include "pool/observe.h"
+#include "pool/evict.h"
+#include "pool/room.h"
 
 _Thread_local __u32 vg_store_worker_index = VG_STORE_WORKERS_MAX;
 
@@ -95,6 +97,7 @@ static void facts_of(const struct vg_reading *reading, const struct vg_key *key,
 		.version = reading->meta.version,
 		.client_flags = reading->meta.client_flags,
 		.marks = reading->meta.marks,
+		.frequency = reading->word & VG_CELL_FREQUENCY,
 		.idle_seconds = reading->word & VG_CELL_USED ?
 					0 :
 					(__u16)(vg_access_clock(now_ms) - header->access_clock) * 16u,
@@ -103,6 +106,15 @@ static void facts_of(const struct vg_reading *reading, const struct vg_key *key,
 	if (ret_facts->in_heap)
 		ret_facts->memory_bytes += sizeof(struct vg_block) + reading->value_length +
 					   (header->flags & VG_ITEM_HEAP_KEY ? key->length : 0);
+}
+
+/* What is read again and again, and fits a cell, has no business in the heap tier. */
+static void come_back(struct vg_store *store, const struct vg_reading *reading, const struct vg_key *key)
+{
+	__u64 bytes = vg_item_bytes(reading->header.flags, key->length, reading->value_length);
+
+	if (key->length <= VG_INLINE_KEY_MAX && bytes <= VG_CELL_MAX)
+		vg_room_promote(store, vg_worker_self(store), key, bytes);
 }
 
 /* The value of a living key, copied or pinned, and the reading that counts. 0 or -ENOENT. */
@@ -126,6 +138,8 @@ static int read_value(struct vg_store *store, const struct vg_key *key, __u64 no
 	if (!reading->cell || vg_deadline_passed(reading->expire_ms, now_ms))
 		return -ENOENT;
 	touch(reading);
+	if (block && (reading->word & VG_CELL_FREQUENCY) == VG_CELL_FREQUENCY)
+		come_back(store, reading, key);
 	*ret_block = block;
 	return 0;
 }
@@ -268,6 +282,8 @@ static int store_change(struct vg_store *store, struct vg_store_worker *worker, 
 	__u32 cell;
 	int error;
 
+	if (worker->over_limit)
+		return -ENOMEM;
 	if (item && vg_item_patch(store, worker, item, change, now_ms)) {
 		place->changed = true;
 		tell(store, key, item, VG_CHANGE_STORE);
@@ -324,6 +340,7 @@ int vg_store_update(struct vg_store *store, const struct vg_key *key, __u64 now_
 
 	if (key->length > VG_KEY_MAX)
 		return -EMSGSIZE;
+	vg_evict_before_write(store, worker);
 	vg_place_take(store, key, &place);
 	item = living_item(store, worker, key, &place, now_ms);
 	if (item)
@@ -348,6 +365,9 @@ int vg_store_set(struct vg_store *store, const struct vg_key *key, __u64 now_ms,
 
 	if (key->length > VG_KEY_MAX)
 		return -EMSGSIZE;
+	vg_evict_before_write(store, worker);
+	if (worker->over_limit && !vg_deadline_passed(expire_ms, now_ms))
+		return -ENOMEM;
 	if (vg_item_bytes(vg_change_flags(&change), key->length, length) > VG_CELL_MAX &&
 	    !vg_deadline_passed(expire_ms, now_ms)) {
 		/* A large copy is made before the bucket is taken. */

@@ -92,6 +92,7 @@ struct vg_key_facts {
 	__u64 version;		/* 0: nobody has asked for one yet */
 	__u32 client_flags;
 	__u32 marks;
+	__u32 frequency;	/* uses, 0 … 3: what eviction goes by */
 	__u32 idle_seconds;	/* since the last use, coarse (16 s) */
 	bool in_heap;
 };
@@ -161,6 +162,13 @@ int vg_store_transact(struct vg_store *store, const struct vg_key *keys, int cou
 		      void *context);
 
 void vg_store_clear(struct vg_store *store); /* keys, not handles */
+
+/*
+ * A limit of memory: cells and index lines in use and the heap tier. Over it writes are refused (-ENOMEM) or other keys go
+ * first. Any thread, any time; 0: no limit but the arena's and the heap tier's own size.
+ */
+enum vg_eviction { VG_EVICTION_NONE = 0, VG_EVICTION_S3FIFO, VG_EVICTION_LRU, VG_EVICTION_TTL };
+void vg_store_limit(struct vg_store *store, enum vg_eviction policy, __u64 maxmemory);
 
 /* ---- walking --------------------------------------------------------------------------------------------------- */
 
@@ -254,6 +262,8 @@ const struct vg_mem *vg_store_mem(struct vg_store *store);
 struct vg_store_stats {
 	__u64 keys, handles;
 	__u64 expired;			/* keys removed because of their deadline, ever */
+	__u64 evicted;			/* keys removed to make room, ever */
+	__u64 used;			/* what counts against the limit */
 	__u64 arena_bytes, arena_used;	/* used: cells and index lines in use */
 	__u64 heap_bytes, heap_used;
 	__u64 buckets, chain_lines;

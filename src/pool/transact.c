@@ -6,6 +6,7 @@
 #include "pool/index.h"
 #include "pool/cut.h"
 #include "pool/observe.h"
+#include "pool/evict.h"
 
 struct vg_transaction { /* a worker's, kept between calls only as memory */
 	struct {
@@ -166,6 +167,8 @@ static int make_item(struct run *run, __u32 key, const struct vg_change *change,
 	struct vg_item *item = vg_place_item(run->store, place);
 	__u32 *cell = &run->t->cell[key];
 
+	if (change->action == VG_CHANGE_STORE && run->worker->over_limit)
+		return -ENOMEM;
 	if (change->action == VG_CHANGE_STORE)
 		return vg_item_new(run->store, run->worker, &run->keys[key], change, item, run->now_ms, cell);
 	if (!item || vg_item_suits_extension(item, change))
@@ -286,6 +289,7 @@ int vg_store_transact(struct vg_store *store, const struct vg_key *keys, int cou
 	for (int i = 0; i < count; i++)
 		if (keys[i].length > VG_KEY_MAX)
 			return -EMSGSIZE;
+	vg_evict_before_write(store, worker);
 	take_all(&run);
 	find_same(&run);
 	look(&run);

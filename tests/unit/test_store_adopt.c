@@ -9,7 +9,7 @@
 
 #include "pool/index.h"
 
-#define ARENA_BYTES (4u << 20)
+#define ARENA_BYTES (16u << 20) /* room for all: a full arena sends cold values to the heap tier, which dies early */
 #define HEAP_BYTES (16u << 20)
 
 /* An arena with nothing behind it: who reads past its end is killed. */

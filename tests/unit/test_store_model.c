@@ -414,8 +414,6 @@ static void do_facts(struct model *model, struct entry *entry)
 	assert_int_equal(facts.expire_ms, entry->expire_ms);
 	if (vg_item_bytes(0, entry->key_length, entry->length) > VG_CELL_MAX)
 		assert_true(facts.in_heap);
-	if (vg_item_bytes(VG_ITEM_DEADLINE | VG_ITEM_META, entry->key_length, entry->length) <= VG_CELL_MAX)
-		assert_false(facts.in_heap);
 	assert_true(facts.memory_bytes >= entry->length + entry->key_length);
 	assert_in_range(facts.idle_seconds, 0, (model->now_ms - NOW_MS) / 1000 + 16);
 }

@@ -171,7 +171,7 @@ static void *read_hot(void *context)
 static void test_store_threads_hot_keys_are_whole(void **state)
 {
 	static void *(*const fn[THREADS])(void *) = { write_hot, read_hot, write_hot, read_hot };
-	size_t arena_bytes = 16u << 20;
+	size_t arena_bytes = 4u << 20;
 	void *arena = map_shared(arena_bytes);
 	struct vg_store *store = store_make(arena, arena_bytes, 16u << 20, THREADS);
 	__u32 writing = 2;

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pool/room.h"
+
+#include "pool/cut.h"
+#include "pool/evict.h"
+
+#define DEMOTE_BYTES_MIN 128 /* a smaller value takes hardly more room than the reference to it */
+#define DEMOTE_BUCKETS 32    /* looked at for cold values each time the arena is found full */
+#define SLABS_AT_ONCE 6	     /* emptied for one cell, at most */
+#define DEMOTE_ROUNDS 4
+#define SKIP_AFTER_FAILURE 16 /* slabs could not be emptied: some cells are in others' caches, which takes them a second */
+
+/* ---- the owner of a cell ---- */
+
+/* The hash of what may be an item there; its memory may be anything, and changing. */
+static bool hash_of_cell(const struct vg_store *store, __u32 class, __u32 cell, __u64 *ret_hash)
+{
+	__u32 bytes = vg_slab_size(class), at;
+	__u8 key[VG_CELL_MAX];
+	struct vg_item header;
+
+	vg_racy_copy(&header, store->arena + cell, sizeof(header));
+	if (header.slab_class != class)
+		return false;
+	if (header.flags & VG_ITEM_HEAP_KEY) {
+		at = vg_item_hash_offset(&header);
+		if (at + sizeof(*ret_hash) > bytes)
+			return false;
+		vg_racy_copy(ret_hash, store->arena + cell + at, sizeof(*ret_hash));
+		return true;
+	}
+	at = vg_item_key_offset(header.flags);
+	if (at + header.key_length > bytes)
+		return false;
+	vg_racy_copy(key, store->arena + cell + at, header.key_length);
+	*ret_hash = vg_hash64(key, header.key_length);
+	return true;
+}
+
+static bool try_bucket(struct vg_store *store, struct vg_store_worker *worker, struct vg_bucket *bucket,
+		       struct vg_place *ret_place)
+{
+	__u32 sequence = __atomic_load_n(&bucket->sequence, __ATOMIC_RELAXED);
+
+	if (sequence & 1 || !vg_sequence_try(&bucket->sequence, sequence))
+		return false;
+	/* With one lock more it may be that what follows is behind the cut of a view that was opened meanwhile. */
+	vg_cuts_look(store, worker);
+	*ret_place = (struct vg_place){ .bucket = bucket, .sequence = sequence };
+	return true;
+}
+
+bool vg_place_try_bucket(struct vg_store *store, struct vg_store_worker *worker, __u32 number,
+			 struct vg_place *ret_place)
+{
+	return try_bucket(store, worker, &store->buckets[number], ret_place);
+}
+
+bool vg_place_try_cell(struct vg_store *store, struct vg_store_worker *worker, __u32 class, __u32 cell,
+		       struct vg_place *ret_place)
+{
+	struct vg_bucket *bucket;
+	__u64 hash, control;
+
+	if (!hash_of_cell(store, class, cell, &hash))
+		return false;
+	bucket = vg_bucket_of(store, hash, &control);
+	if (!try_bucket(store, worker, bucket, ret_place))
+		return false;
+	if (vg_bucket_of(store, hash, &control) == bucket)
+		for (struct vg_bucket *line = bucket; line; line = vg_line_next(store, line))
+			VG_EACH_TAGGED(slot, line, vg_index_tag(hash))
+				if (vg_line_cell(line, slot) == cell) {
+					ret_place->line = line;
+					ret_place->slot = slot;
+					return true;
+				}
+	vg_place_give(ret_place);
+	return false;
+}
+
+/* ---- emptying a slab ---- */
+
+static bool move_item(struct vg_store *store, struct vg_store_worker *worker, __u32 class, struct vg_place *place)
+{
+	__u32 to = vg_slab_get(&store->slabs, &worker->cache, class);
+	__u32 word = vg_line_word(place->line, place->slot), from = word & VG_CELL_OFFSET;
+
+	if (!to)
+		return false;
+	memcpy(store->arena + to, store->arena + from, vg_slab_size(class));
+	__atomic_store_n(&place->line->cell[place->slot], to | (word & ~VG_CELL_OFFSET), __ATOMIC_RELEASE);
+	place->changed = true;
+	vg_slab_put_back(&store->slabs, class, from);
+	return true;
+}
+
+/* With `evict` what cannot be moved is removed. */
+static bool empty_slab(struct vg_store *store, struct vg_store_worker *worker, __u32 number, __u32 class, bool evict)
+{
+	__u32 first = store->slabs.offset + number * VG_SLAB_BYTES, bytes = vg_slab_size(class);
+	struct vg_place place;
+
+	if (!vg_slab_drain(&store->slabs, number, class))
+		return false;
+	vg_slab_flush(&store->slabs, &worker->cache, class);
+	for (__u32 cell = first; cell + bytes <= first + VG_SLAB_BYTES; cell += bytes) {
+		if (!vg_place_try_cell(store, worker, class, cell, &place))
+			continue;
+		if (!move_item(store, worker, class, &place) && evict)
+			vg_evict_place(store, worker, &place);
+		vg_place_give(&place);
+	}
+	vg_slab_flush(&store->slabs, &worker->cache, class);
+	return vg_slab_drained(&store->slabs, number, class);
+}
+
+/* ---- cold and hot ---- */
+
+/* The item found, with its value in the tier that the change of place asks for. */
+static bool replace_tier(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place, bool to_heap)
+{
+	const struct vg_item *item = vg_place_item(store, place);
+	const struct vg_entry entry = vg_item_entry(item);
+	const struct vg_change all = vg_entry_change(&entry);
+	struct vg_key key = { .hash = vg_item_hash(item) };
+	__u32 cell;
+	int error;
+
+	key.data = vg_item_key(item, &key.length);
+	error = vg_item_new_in(store, worker, &key, &all, item, to_heap, &cell);
+	if (error)
+		return false;
+	vg_place_replace(store, worker, place, cell);
+	return true;
+}
+
+static __u32 demote_bucket(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place)
+{
+	__u32 count = 0;
+
+	for (struct vg_bucket *line = place->bucket; line; line = vg_line_next(store, line))
+		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++) {
+			const struct vg_item *item = vg_line_item(store, line, slot);
+			__u32 uses = vg_line_word(line, slot) & VG_CELL_FREQUENCY;
+
+			if (!line->tag[slot])
+				continue;
+			if (uses) {
+				__atomic_fetch_sub(&line->cell[slot], 1, __ATOMIC_RELAXED);
+				continue;
+			}
+			place->line = line;
+			place->slot = slot;
+			if (!(item->flags & VG_ITEM_HEAP) && item->key_length <= VG_INLINE_KEY_MAX &&
+			    item->value_length >= DEMOTE_BYTES_MIN)
+				count += replace_tier(store, worker, place, true);
+		}
+	return count;
+}
+
+static __u32 demote_some(struct vg_store *store, struct vg_store_worker *worker)
+{
+	__u32 count = 0;
+	__u64 control = __atomic_load_n(&store->header->index_control, __ATOMIC_ACQUIRE);
+	struct vg_place place;
+
+	for (int i = 0; i < DEMOTE_BUCKETS; i++) {
+		__u32 number = store->room.cold_bucket++ % vg_buckets_count(control);
+
+		if (!vg_place_try_bucket(store, worker, number, &place))
+			continue;
+		count += demote_bucket(store, worker, &place);
+		vg_place_give(&place);
+	}
+	return count;
+}
+
+void vg_room_promote(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+		     __u64 item_bytes)
+{
+	const struct vg_item *item;
+	struct vg_place place;
+
+	if (!vg_slab_has_room(&store->slabs, vg_slab_size_class((__u32)item_bytes)))
+		return;
+	vg_place_take(store, key, &place);
+	item = vg_place_item(store, &place);
+	if (item && item->flags & VG_ITEM_HEAP && !(item->flags & VG_ITEM_HEAP_KEY) &&
+	    vg_item_bytes(item->flags, item->key_length, vg_item_value_length(item)) <= VG_CELL_MAX)
+		replace_tier(store, worker, &place, false);
+	vg_place_give(&place);
+}
+
+/* ---- what is to be done ---- */
+
+/* Empty sparse slabs until the class has room and the reserve for small cells is whole. */
+static bool empty_sparse(struct vg_store *store, struct vg_store_worker *worker, __u32 wanted)
+{
+	struct vg_slab_excluded excluded = { 0 };
+	__u32 number, class;
+
+	for (int i = 0; i < SLABS_AT_ONCE; i++) {
+		if (vg_slab_has_room(&store->slabs, wanted) && vg_slabs_reserve_whole(&store->slabs))
+			return true;
+		if (excluded.count == VG_SLAB_EXCLUDED_MAX) {
+			worker->room_skip = SKIP_AFTER_FAILURE;
+			break;
+		}
+		if (!vg_slab_find_sparse(&store->slabs, &excluded, &number, &class))
+			break;
+		if (!empty_slab(store, worker, number, class, false))
+			excluded.number[excluded.count++] = number;
+	}
+	return false;
+}
+
+static bool empty_any(struct vg_store *store, struct vg_store_worker *worker, __u32 wanted)
+{
+	__u32 number, class;
+
+	for (int i = 0; i < SLABS_AT_ONCE && !vg_slab_has_room(&store->slabs, wanted); i++)
+		if (vg_slab_find_next(&store->slabs, &store->room.slab, &number, &class))
+			empty_slab(store, worker, number, class, true);
+	return vg_slab_has_room(&store->slabs, wanted);
+}
+
+bool vg_room_make(struct vg_store *store, struct vg_store_worker *worker, __u32 class)
+{
+	bool made;
+
+	if (worker->room_making) /* moving asks for cells too */
+		return false;
+	if (worker->room_skip) {
+		worker->room_skip--;
+		return false;
+	}
+	worker->room_making = true;
+	vg_lock_take(&store->room.lock);
+	made = empty_sparse(store, worker, class);
+	for (int i = 0; !made && !worker->room_skip && i < DEMOTE_ROUNDS && demote_some(store, worker); i++)
+		made = empty_sparse(store, worker, class);
+	made = vg_slab_has_room(&store->slabs, class) || (vg_evicts(store) && empty_any(store, worker, class));
+	vg_lock_give(&store->room.lock);
+	worker->room_making = false;
+	return made;
+}
+
+bool vg_room_make_index(struct vg_store *store, struct vg_store_worker *worker)
+{
+	__u32 number = __atomic_load_n(&store->slabs.index, __ATOMIC_RELAXED), class;
+	bool made;
+
+	if (number >= store->slabs.slabs_max)
+		return false;
+	class = vg_slab_class_of(&store->slabs, number);
+	if (class >= VG_SLAB_SIZES)
+		return false;
+	worker->room_making = true;
+	vg_lock_take(&store->room.lock);
+	made = empty_slab(store, worker, number, class, vg_evicts(store));
+	vg_lock_give(&store->room.lock);
+	worker->room_making = false;
+	return made;
+}
