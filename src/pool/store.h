@@ -164,8 +164,8 @@ int vg_store_transact(struct vg_store *store, const struct vg_key *keys, int cou
 void vg_store_clear(struct vg_store *store); /* keys, not handles */
 
 /*
- * A limit of memory: cells and index lines in use and the heap tier. Over it writes are refused (-ENOMEM) or other keys go
- * first. Any thread, any time; 0: no limit but the arena's and the heap tier's own size.
+ * A limit of memory: cells and index lines in use and the heap tier. Over it writes are refused (-ENOMEM) or other keys
+ * go first. Any thread, any time; 0: no limit but the arena's and the heap tier's own size.
  */
 enum vg_eviction { VG_EVICTION_NONE = 0, VG_EVICTION_S3FIFO, VG_EVICTION_LRU, VG_EVICTION_TTL };
 void vg_store_limit(struct vg_store *store, enum vg_eviction policy, __u64 maxmemory);
