@@ -158,6 +158,7 @@ VG_ASSERT_OFFSET(struct vg_job_request, arguments, 44);
  */
 #define VG_JOB_STDOUT 1
 #define VG_JOB_STDERR 2
+#define VG_JOB_OFFSET_KEPT (~0ULL) /* in JOB_ATTACH: from the oldest byte that is kept */
 
 /*
  * The body of JOB_END. Behind it `result_length` bytes of result (kinds 0 and 2) and `text_length` bytes of text for a

@@ -337,8 +337,8 @@ struct virgo_job_result {
 /*
  * Run and wait for the end. `argument`: for a function its argument, for a kernel program its context, for an
  * executable its standard input. `options` may be NULL. 0, and the result, whose data and errors, one zero byte behind
- * each, are the caller's: virgo_job_result_free(). Else an error, which is also in ret_result->error, and the words about it in
- * virgo_error_text().
+ * each, are the caller's: virgo_job_result_free(). Else an error, which is also in ret_result->error, and the words
+ * about it in virgo_error_text().
  */
 int virgo_clone(struct virgo *virgo, enum virgo_kind kind, const char *name, const void *argument, size_t length,
 		const struct virgo_job_options *options, struct virgo_job_result *ret_result);

@@ -125,13 +125,13 @@ static const char general_help[] =
 	"  -h, --help           this, or the help of a command\n"
 	"      --version\n";
 
-enum { GENERAL_NO_UDP = 1, GENERAL_NO_TCP, GENERAL_ANY_NODE, GENERAL_CPU_PORT, GENERAL_VERSION };
+enum { GENERAL_NO_UDP = 1, GENERAL_NO_TCP, GENERAL_ANY_NODE, GENERAL_CPU_PORT, GENERAL_JSON, GENERAL_VERSION };
 
 static const struct option general_options[] = {
 	{ "node", required_argument, NULL, 'n' },
 	{ "key-file", required_argument, NULL, 'k' },
 	{ "timeout", required_argument, NULL, 't' },
-	{ "json", no_argument, NULL, 'j' },
+	{ "json", no_argument, NULL, GENERAL_JSON }, /* -j may be the command's own */
 	{ "no-udp", no_argument, NULL, GENERAL_NO_UDP },
 	{ "no-tcp", no_argument, NULL, GENERAL_NO_TCP },
 	{ "any-node", no_argument, NULL, GENERAL_ANY_NODE },
@@ -184,6 +184,7 @@ static int general_option(struct cli *cli, int option)
 		fprintf(stderr, "virgo: --timeout: not a span of time: %s\n", optarg);
 		return CLI_PARSE_USAGE;
 	case 'j':
+	case GENERAL_JSON:
 		cli->json = true;
 		return 0;
 	case GENERAL_NO_UDP:

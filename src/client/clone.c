@@ -92,7 +92,7 @@ int virgo_job_attach(struct virgo *v, const char *node, uint64_t number, const s
 	if (error)
 		return explain_start(v, error, &wanted);
 	job->kind = VIRGO_EXECUTABLE;
-	job->adopted = true;
+	job->adopted = job->stream[0].anywhere = job->stream[1].anywhere = true;
 	job->id = number;
 	vg_job_windows(job, VG_JOB_WINDOW_MAX);
 	job->streams_input = wanted.flags & VIRGO_JOB_INPUT;

@@ -78,7 +78,12 @@ static void leave_link(struct virgo_job *job)
 
 static void send_clone(struct virgo_job *job, __u64 now_ns)
 {
-	struct vg_wire_header head = {
+	struct vg_wire_header head;
+
+	/* A new request, not one that is sent again: of now, or a node that was started since would refuse it. */
+	if (!job->sequence)
+		vg_job_body_date(job);
+	head = (struct vg_wire_header){
 		.opcode = VG_OP_CLONE,
 		.sequence = VG_HTOBE64(job->sequence),
 		.ident = VG_HTOBE64(vg_job_digest(job->v->keyed ? job->v->key : NULL, job->body, job->body_length)),
@@ -243,14 +248,18 @@ int vg_job_order(struct virgo_job *job, __u8 opcode, __u64 argument)
 
 int vg_job_order_attach(struct virgo_job *job)
 {
-	const __be64 errors = VG_HTOBE64(job->stream[1].taken);
+	__u64 from[2];
+	__be64 errors;
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		job->stream[i].told = job->stream[i].taken;
+		from[i] = job->stream[i].anywhere ? VG_JOB_OFFSET_KEPT : job->stream[i].taken;
+	}
+	errors = VG_HTOBE64(from[1]);
 	return vg_link_send(job->v, job->link,
 			    &(struct vg_wire_header){ .opcode = VG_OP_JOB_ATTACH,
 						      .ident = VG_HTOBE64(job->id),
-						      .argument = VG_HTOBE64(job->stream[0].taken) },
+						      .argument = VG_HTOBE64(from[0]) },
 			    &errors, sizeof(errors), NULL);
 }
 

@@ -86,6 +86,7 @@ struct virgo_job {
 
 	/* Output, of stdout and of stderr. */
 	struct vg_job_stream {
+		bool anywhere;	       /* an adopted job's: it begins where its node says */
 		__u64 taken, told;     /* offsets: handed over; and that the node has heard of */
 		__u32 window;	       /* so much it may send ahead of what it has heard of */
 		struct vg_buffer kept; /* without a function; one zero byte behind it at the end */
@@ -179,6 +180,7 @@ int vg_job_node_find(struct virgo *v, const char *node, struct vg_link **ret_lin
 /* ---- job_body.c */
 int vg_job_body(struct virgo_job *job, const char *name, const void *argument, size_t length,
 		const struct virgo_job_options *options);
+void vg_job_body_date(struct virgo_job *job); /* it is a request of now */
 int vg_job_error(__u32 reason, __u8 status);
 int vg_job_list_json(const __u8 *body, __u32 length, char **ret_json);
 

@@ -2,6 +2,7 @@
 /* What a CLONE says, what a refusal means, and a list of jobs as JSON. */
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,13 @@ static __u64 now_ms(void)
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	return (__u64)now.tv_sec * 1000 + (__u64)now.tv_nsec / 1000000;
+}
+
+void vg_job_body_date(struct virgo_job *job)
+{
+	const __be64 issued_ms = VG_HTOBE64(now_ms());
+
+	memcpy(job->body + offsetof(struct vg_job_request, issued_ms), &issued_ms, sizeof(issued_ms));
 }
 
 static __u16 wire_flags(const struct virgo_job *job, enum virgo_kind kind)
@@ -84,7 +92,6 @@ int vg_job_body(struct virgo_job *job, const char *name, const void *argument, s
 		.priority = options->priority ? (__u8)options->priority : VG_JOB_PRIORITY_DEFAULT,
 		.flags = VG_HTOBE16(wire_flags(job, kind)),
 		.timeout_ms = VG_HTOBE32(options->timeout_ms),
-		.issued_ms = VG_HTOBE64(now_ms()),
 		.memory_bytes = VG_HTOBE64(options->memory_bytes),
 		.cpu_permille = VG_HTOBE32(options->cpu_permille),
 		.window = VG_HTOBE32(job->stream[0].window),

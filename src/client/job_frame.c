@@ -129,6 +129,9 @@ static int on_output(struct virgo_job *job, const struct vg_wire_header *header,
 	if (number != VG_JOB_STDOUT && number != VG_JOB_STDERR)
 		return -EPROTO;
 	stream = &job->stream[number - VG_JOB_STDOUT];
+	if (stream->anywhere)
+		stream->taken = stream->told = at;
+	stream->anywhere = false;
 	if (at > stream->taken) {
 		vg_job_fail(job, -ENODATA, "a part of its output is no longer kept on its node");
 		return 0;
@@ -187,6 +190,11 @@ static void note_end(struct virgo_job *job, const struct vg_job_end *end)
 	}
 }
 
+static bool misses(const struct vg_job_stream *stream, __u64 end)
+{
+	return !stream->anywhere && stream->taken != end;
+}
+
 static int on_end(struct virgo_job *job, const struct vg_wire_header *header, const __u8 *body)
 {
 	const __u32 length = VG_BE32TOH(header->body_length);
@@ -200,8 +208,8 @@ static int on_end(struct virgo_job *job, const struct vg_wire_header *header, co
 	text_length = VG_BE32TOH(end.text_length);
 	if ((__u64)sizeof(end) + result_length + text_length != length)
 		return -EPROTO;
-	if (job->kind == VIRGO_EXECUTABLE && (VG_BE64TOH(end.output_bytes) != job->stream[0].taken ||
-					      VG_BE64TOH(end.error_bytes) != job->stream[1].taken)) {
+	if (job->kind == VIRGO_EXECUTABLE && (misses(&job->stream[0], VG_BE64TOH(end.output_bytes)) ||
+					      misses(&job->stream[1], VG_BE64TOH(end.error_bytes)))) {
 		vg_job_fail(job, -ENODATA, "a part of its output is lost");
 		return 0;
 	}
@@ -217,7 +225,8 @@ static int on_end(struct virgo_job *job, const struct vg_wire_header *header, co
 	if (job->kind == VIRGO_EXECUTABLE) {
 		if (job->stream[1].taken != job->stream[1].told)
 			tell_taken(job, VG_JOB_STDERR);
-		tell_taken(job, VG_JOB_STDOUT);
+		if (!job->stream[0].anywhere)
+			tell_taken(job, VG_JOB_STDOUT);
 	}
 	vg_job_finish(job);
 	return 0;

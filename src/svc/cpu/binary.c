@@ -145,6 +145,8 @@ static void attach(struct vg_session *session, const struct vg_frame *frame, str
 		refuse_counted(session, &frame->header, VG_JOB_REASON_TAKEN);
 		return;
 	}
+	offset = offset == VG_JOB_OFFSET_KEPT ? job->output[0].taken : offset;
+	error_offset = error_offset == VG_JOB_OFFSET_KEPT ? job->output[1].taken : error_offset;
 	if (!vg_output_rewind(&job->output[0], offset) || !vg_output_rewind(&job->output[1], error_offset)) {
 		refuse_counted(session, &frame->header, VG_JOB_REASON_OFFSET);
 		return;
@@ -152,6 +154,9 @@ static void attach(struct vg_session *session, const struct vg_frame *frame, str
 	job->face = VG_CPU_STREAM;
 	vg_job_attach(job, session, VG_BE64TOH(frame->header.client), VG_BE64TOH(frame->header.sequence));
 	answer_ok(session, &frame->header, job, job->input.filled);
+	/* What was told to a connection that was lost may not have arrived. */
+	if (job->view.kind == VG_JOB_EXECUTABLE)
+		vg_job_tell_window(job);
 	vg_output_pump(&job->output[0]);
 	vg_output_pump(&job->output[1]);
 	if (job->state == VG_JOB_STATE_ENDED)
