@@ -42,6 +42,7 @@ help:
 	'make all         build everything into build/ (installs what is missing first)' \
 	'make demo        three nodes and a client in network namespaces, on real input' \
 	'make run         one node on loopback' \
+	'make test-crash  200 kills and power cuts of a daemon that logs; root' \
 	'make test        everything below, as root; ends with "N passed, N failed, N skipped"' \
 	'make test-oracle a million random commands to virgod and to redis, memcached; root' \
 	'make check       unit, simulation, fuzz smoke, layout and house rules; no root needed' \

@@ -82,6 +82,12 @@ test-oracle: test-deps
 	@$(MAKE) --no-print-directory root-programs
 	@VG_ORACLE_COMMANDS=$${VG_ORACLE_COMMANDS:-1000000} tests/run $(B) oracle
 
+# 200 kills and power cuts; `make test` has a few of them (tests/netns/test_crash.sh).
+.PHONY: test-crash
+test-crash: test-deps
+	@$(MAKE) --no-print-directory all $(B)/tests/netns/crash_ledger
+	@VG_CRASH_KILLS=$${VG_CRASH_KILLS:-200} VG_TEST_TIMEOUT_S=7200 tests/run $(B) crash
+
 .PHONY: check-programs root-programs
 check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)
 root-programs: all $(BPF_TESTS) $(HELPERS) $(EXAMPLES) $(B)/bench/load $(B)/bench/uring_echo

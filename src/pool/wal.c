@@ -7,7 +7,9 @@
 
 #include "pool/wal_private.h"
 
-#define SYNC_INTERVAL_NS 1000000000ULL
+#define SYNC_INTERVAL_NS 500000000ULL	/* so that with the time it takes it is a second */
+#define WRITE_LAG_NS 500000000ULL	/* everysec: older changes than that should be written, … */
+#define SYNC_LAG_NS 1000000000ULL	/* … and these synced; else no more are taken until they are */
 
 _Thread_local __u64 vg_wal_thread_sequence;
 static _Thread_local bool in_transaction; /* this thread holds the lock from BEGIN to END */
@@ -150,7 +152,7 @@ static void retire(struct vg_wal *wal)
 	if (wal->fd < 0)
 		return;
 	assert(wal->retired.fd < 0);
-	wal->retired = (struct retired){ wal->fd, wal->position };
+	wal->retired = (struct retired){ wal->fd, wal->position, wal->written, wal->written_ns };
 	if (wal->files < wal->files_room) {
 		wal->file[wal->files].number = wal->number;
 		wal->file[wal->files].last = wal->written;
@@ -189,11 +191,11 @@ static void fail_write(struct vg_wal *wal, int error, __u64 now_ns)
 
 /* ---- writing --------------------------------------------------------------------------------------------------- */
 
-static void seal(struct vg_wal *wal)
+static void seal(struct vg_wal *wal, __u64 now_ns)
 {
 	struct region *region = filling(wal);
 
-	vg_record_write_batch(region->memory + VG_RECORD_SEGMENT_BYTES, region->first, wal->durable);
+	region->sealed_ns = now_ns;	vg_record_write_batch(region->memory + VG_RECORD_SEGMENT_BYTES, region->first, wal->durable);
 	__atomic_store_n(&wal->sealed, region->last, __ATOMIC_RELEASE);
 	wal->filling = !wal->filling;
 	wal->out_sealed = true;
@@ -269,7 +271,7 @@ static bool choose(struct vg_wal *wal, __u64 now_ns, struct vg_wal_step *ret_ste
 	if (!wal->out_sealed) {
 		if (is_empty(filling(wal)))
 			return false;
-		seal(wal);
+		seal(wal, now_ns);
 	}
 	if (!have_file(wal))
 		return false;
@@ -278,17 +280,32 @@ static bool choose(struct vg_wal *wal, __u64 now_ns, struct vg_wal_step *ret_ste
 	return true;
 }
 
+/* A second's promise cannot be kept by memory that waits: then those who write wait too. */
+static void update_lag(struct vg_wal *wal, __u64 now_ns)
+{
+	bool lags;
+
+	if (is_empty(filling(wal)) && !wal->out_sealed)
+		wal->written_ns = now_ns;
+	if (wal->durable == wal->written)
+		wal->durable_ns = wal->written_ns;
+	lags = wal->sync == VG_WAL_SYNC_EVERYSEC &&
+	       (now_ns > wal->written_ns + WRITE_LAG_NS || now_ns > wal->durable_ns + SYNC_LAG_NS);
+	__atomic_store_n(&wal->lags, lags, __ATOMIC_RELAXED);
+}
+
 bool vg_wal_next(struct vg_wal *wal, __u64 now_ns, struct vg_wal_step *ret_step)
 {
 	bool chosen;
 
 	vg_lock_take(&wal->lock);
 	chosen = !wal->writing && choose(wal, now_ns, ret_step);
+	update_lag(wal, now_ns);
 	vg_lock_give(&wal->lock);
 	return chosen;
 }
 
-static void update_settled(struct vg_wal *wal)
+void vg_wal_update_settled(struct vg_wal *wal)
 {
 	__atomic_store_n(&wal->settled, wal->sync == VG_WAL_SYNC_ALWAYS ? wal->durable : ~0ULL, __ATOMIC_RELEASE);
 }
@@ -300,6 +317,7 @@ static void synced(struct vg_wal *wal, int result, __u64 now_ns)
 		return;
 	}
 	wal->durable = wal->written;
+	wal->durable_ns = wal->written_ns;
 	wal->synced_ns = now_ns;
 	wal->stats.syncs++;
 }
@@ -321,6 +339,7 @@ static bool wrote(struct vg_wal *wal, int result, __u64 now_ns, const struct vg_
 	if (step->durable)
 		wal->durable = region->last;
 	wal->written = region->last;
+	wal->written_ns = region->sealed_ns;
 	wal->stats.batches++;
 	wal->out_sealed = false;
 	region_reset(wal, region);
@@ -345,8 +364,9 @@ bool vg_wal_done(struct vg_wal *wal, int result, __u64 now_ns, struct vg_wal_ste
 		step->durable = durable;
 	}
 	wal->writing = again;
-	update_settled(wal);
+	vg_wal_update_settled(wal);
 	more = again || choose(wal, now_ns, step);
+	update_lag(wal, now_ns);
 	vg_lock_give(&wal->lock);
 	return more;
 }
@@ -385,7 +405,8 @@ bool vg_wal_wants_snapshot(struct vg_wal *wal)
 
 bool vg_wal_full(const struct vg_wal *wal)
 {
-	return __atomic_load_n(&wal->pending, __ATOMIC_RELAXED) > VG_WAL_HIGH_BYTES;
+	return __atomic_load_n(&wal->pending, __ATOMIC_RELAXED) > VG_WAL_HIGH_BYTES ||
+	       __atomic_load_n(&wal->lags, __ATOMIC_RELAXED);
 }
 
 enum vg_wal_sync vg_wal_sync(const struct vg_wal *wal)
@@ -397,7 +418,7 @@ void vg_wal_set_sync(struct vg_wal *wal, enum vg_wal_sync sync)
 {
 	vg_lock_take(&wal->lock);
 	__atomic_store_n(&wal->sync, sync, __ATOMIC_RELAXED);
-	update_settled(wal);
+	vg_wal_update_settled(wal);
 	vg_lock_give(&wal->lock);
 	vg_wal_wake(wal);
 }
@@ -468,7 +489,7 @@ int vg_wal_new(struct vg_wal **ret_wal, const struct vg_wal_config *config)
 	wal->last_number = config->segment;
 	wal->fd = wal->next_fd = wal->retired.fd = -1;
 	sem_init(&wal->keeper, 0, 1);
-	update_settled(wal);
+	vg_wal_update_settled(wal);
 	wal->file = calloc(FILES_MAX, sizeof(*wal->file));
 	wal->files_room = wal->file ? FILES_MAX : 0;
 	error = wal->file ? map_region(&wal->region[0]) ?: map_region(&wal->region[1]) : -ENOMEM;

@@ -83,7 +83,8 @@ __u64 vg_wal_settled(const struct vg_wal *wal);
 __u64 vg_wal_sealed(const struct vg_wal *wal);
 /* 0, or the negative errno for which changes are refused. Any thread, cheap. */
 int vg_wal_error(const struct vg_wal *wal);
-bool vg_wal_full(const struct vg_wal *wal); /* more than VG_WAL_HIGH_BYTES wait */
+/* More than VG_WAL_HIGH_BYTES wait, or under `everysec` what waits is older than it should be. */
+bool vg_wal_full(const struct vg_wal *wal);
 enum vg_wal_sync vg_wal_sync(const struct vg_wal *wal);
 void vg_wal_set_sync(struct vg_wal *wal, enum vg_wal_sync sync);
 

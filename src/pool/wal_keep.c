@@ -121,7 +121,7 @@ static void make_next(struct vg_wal *wal)
 static void finish_retired(struct vg_wal *wal)
 {
 	struct retired retired;
-	bool broken;
+	bool broken, synced;
 
 	vg_lock_take(&wal->lock);
 	retired = wal->retired;
@@ -131,7 +131,8 @@ static void finish_retired(struct vg_wal *wal)
 		return;
 	/* What was made ready and not used goes, and so does the end of a write that failed. */
 	(void)!ftruncate(retired.fd, (off_t)retired.bytes); /* the reader finds its way without that too */
-	if (fdatasync(retired.fd) && !broken) {
+	synced = !fdatasync(retired.fd);
+	if (!synced && !broken) {
 		int error = -errno;
 
 		vg_lock_take(&wal->lock);
@@ -142,6 +143,11 @@ static void finish_retired(struct vg_wal *wal)
 	close(retired.fd);
 	vg_lock_take(&wal->lock);
 	wal->retired.fd = -1;
+	if (synced && retired.last > wal->durable) {
+		wal->durable = retired.last;
+		wal->durable_ns = retired.written_ns;
+		vg_wal_update_settled(wal);
+	}
 	vg_lock_give(&wal->lock);
 	vg_wal_wake(wal);
 }
@@ -199,7 +205,7 @@ void vg_wal_snapshot_done(struct vg_wal *wal, __u64 sequence)
 	if (wal->wants_snapshot && !wal->writing && wal->fd < 0 && sequence == wal->sequence) {
 		wal->written = wal->durable = sequence;
 		__atomic_store_n(&wal->sealed, sequence, __ATOMIC_RELEASE);
-		__atomic_store_n(&wal->settled, wal->sync == VG_WAL_SYNC_ALWAYS ? sequence : ~0ULL, __ATOMIC_RELEASE);
+		vg_wal_update_settled(wal);
 		vg_wal_set_error(wal, 0);
 		__atomic_store_n(&wal->wants_snapshot, false, __ATOMIC_RELEASE);
 	}

@@ -22,12 +22,14 @@ struct region {
 	__u8 *memory;
 	size_t used; /* REGION_HEAD: empty */
 	__u64 first, last;
+	__u64 sealed_ns; /* changes after that are in the other one */
 };
 
 /* A file that was written to and will not be any more. */
 struct retired {
 	int fd; /* -1: none */
 	__u64 bytes; /* what is behind is not right and must go */
+	__u64 last, written_ns; /* of the log when it ended */
 };
 
 struct vg_wal {
@@ -37,6 +39,7 @@ struct vg_wal {
 	__u64 sealed;	       /* atomic */
 	int error;	       /* atomic */
 	bool wants_snapshot;   /* atomic */
+	bool lags;	       /* atomic */
 	size_t pending;	       /* atomic: bytes in the filling region */
 
 	struct vg_lock lock __attribute__((aligned(64))); /* all below */
@@ -52,6 +55,7 @@ struct vg_wal {
 	bool out_sealed;       /* it has its BATCH */
 	__u64 written, durable;
 	__u64 synced_ns, retry_ns;
+	__u64 written_ns, durable_ns; /* changes made before these are */
 
 	int fd;		       /* of the file being written, -1: none */
 	__u32 number;
@@ -76,6 +80,7 @@ struct vg_wal {
 
 /* With the lock: what was not yet safe is lost to the log; a snapshot must save it. */
 void vg_wal_break(struct vg_wal *wal, int error);
+void vg_wal_update_settled(struct vg_wal *wal);
 void vg_wal_set_error(struct vg_wal *wal, int error);
 /* Without the lock. */
 void vg_wal_wake(struct vg_wal *wal);

@@ -470,10 +470,10 @@ static void test_wal_failed_sync_wants_a_snapshot(void **state)
 	assert_true(vg_wal_next(f.wal, 1, &step));
 	assert_int_equal(vg_wal_settled(f.wal), ~0ULL); /* nobody waits */
 	assert_false(vg_wal_done(f.wal, do_step(&step, ~0ul), 1, &step));
-	assert_false(vg_wal_next(f.wal, 999999999, &step));
-	assert_true(vg_wal_next(f.wal, 1000000000, &step));
+	assert_false(vg_wal_next(f.wal, 499999999, &step));
+	assert_true(vg_wal_next(f.wal, 500000001, &step));
 	assert_int_equal(step.what, VG_WAL_SYNC);
-	assert_false(vg_wal_done(f.wal, -EIO, 1000000000, &step));
+	assert_false(vg_wal_done(f.wal, -EIO, 500000001, &step));
 	assert_int_equal(vg_wal_error(f.wal), -EIO);
 	assert_true(vg_wal_wants_snapshot(f.wal));
 	wal_set(&f, "second", "2"); /* what was under way */
