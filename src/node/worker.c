@@ -40,6 +40,9 @@ void vg_worker_turn(struct vg_worker *worker)
 	worker->turn_requests = worker->stats.requests_stream + worker->stats.requests_datagram;
 	vg_commit_turn_begin(worker);
 	vg_clock_update(&worker->clock);
+	/* What was posted before a request was sent is seen before the request is. */
+	if (__atomic_load_n(&worker->mail, __ATOMIC_RELAXED))
+		vg_worker_take_mail(worker);
 }
 
 static void end_turn(struct vg_worker *worker)

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The same random commands to two servers, and their answers byte by byte: resp_oracle PORT PORT SEED BATCHES.
+ * The same random commands to two servers, and their answers byte by byte: resp_oracle PORT PORT SEED COMMANDS.
  * The first server is redis-server. Exits 1 at the first difference and prints the batch, 2 when a server is not there.
+ *
+ * Each server has two clients, who take turns: what the second one does breaks the first one's watched keys, and is
+ * pushed to it as messages, key-space notifications and invalidations, which are compared with all the rest.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -10,14 +13,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define BATCH_MAX 24
+#define EPOCH 16 /* batches with the same kind of session */
 #define BYTES_MAX (4u << 20)
 #define MARKER "$13\r\nend-of-batch!\r\n"
 
 static unsigned long long state;
+static bool trace; /* VG_TRACE: every request is printed */
 
 static unsigned int draw(unsigned int below)
 {
@@ -66,16 +72,21 @@ static const struct word times[] = {
 	WORD("100000"), WORD("9999999999"), WORD("99999999999"),	WORD("0"), WORD("-1"),
 	WORD("abc"),	WORD(""),	    WORD("9223372036854775808")
 };
+static const struct word exat_times[] = { WORD("99999999999"), WORD("9999999999"), WORD("0"), WORD("-1"), WORD("abc") };
+static const struct word pxat_times[] = { WORD("99999999999999"), WORD("9999999999999"), WORD("0"), WORD("-5"), WORD("") };
 static const struct word values[] = { WORD("hello"),	 WORD("\0\1\377"),   WORD("3.0e3"),	 WORD("inf"),
 				      WORD("nan"),	 WORD("1e400"),	     WORD("0x10"),	 WORD("\r\n"),
 				      { long_text, 45 }, { long_text, 500 }, { long_text, 5000 } };
+static const struct word tracking_options[] = { WORD("noloop"), WORD("optin"), WORD("optout"), WORD("prefix"),
+						WORD("bogus"), WORD("redirect") };
 static const struct word options[] = { WORD("ex"),	WORD("px"),	 WORD("EXAT"), WORD("pxat"),	WORD("nx"),
 				       WORD("XX"),	WORD("gt"),	 WORD("lt"),   WORD("keepttl"), WORD("GET"),
 				       WORD("persist"), WORD("replace"), WORD("bogus") };
 
 /*
  * What a command takes, a letter each: k key, n number, t time, v value, o up to three options with times, m up to five
- * keys, p up to three pairs; a space ends the name.
+ * keys, p up to three pairs, z nought, e an end far away, C a channel, P a pattern, L options of LCS, T of CLIENT
+ * TRACKING, c of CLIENT CACHING, N of PUBSUB; a space ends the name.
  */
 static const char *const commands[] = {
 	"get k",      "get k",	     "set kv",	     "set kv",	      "set kvo",	"getset kv",
@@ -88,7 +99,36 @@ static const char *const commands[] = {
 	"get",	      "get kk",	     "nosuch vvk",   "object k",      "select n",	"command v",
 	"hello n",    "scan",	     "dbsize k",     "client v",      "config v",	"GeT k",
 	"SETNX k",    "pttl kk",     "ttl",	     "memory v",      "time v",		"auth vvv",
+	"multi",      "multi",	     "exec",	     "exec",	      "exec",		"discard",
+	"watch m",    "watch k",     "unwatch",	     "exec k",	      "multi k",	"watch",
+	"lcs kk",     "lcs kkL",     "lcs kkL",	     "restore ktv",   "restore ktvo",	"wait n",
+	"dump",	      "dbsize",	     "publish Cv",   "publish C",     "pubsub v",	"role",
+	"unsubscribe C", "substr knn", "client",     "object v",      "ttl kk",		"flushall v",
+	"restore k",  "wait zn",     "lcs k",	     "discard k",     "unwatch k",	"spublish Cv",
 };
+
+/* Of a session whose keys are tracked, besides the others. */
+static const char *const tracking_commands[] = {
+	"client T", "client T", "get k", "get k", "mget m", "strlen k", "client c", "client|x", "exists m", "ttl k",
+};
+
+/* Of a session that subscribes, besides the others (which RESP2 refuses it then). */
+static const char *const pubsub_commands[] = {
+	"subscribe C", "unsubscribe C", "psubscribe P", "punsubscribe P", "ping", "ping v", "publish Cv", "ssubscribe C",
+	"sunsubscribe C", "reset", "subscribe", "pubsub N", "spublish Cv",
+};
+
+/* What the other client does. */
+static const char *const other_commands[] = {
+	"set kv", "set kv", "set kve", "del m", "append kv", "incr k", "mset p", "rename kk", "copy kk", "expire kt",
+	"persist k", "getdel k", "publish Cv", "spublish Cv", "setrange knv", "incrbyfloat kn", "getset kv", "msetnx p",
+	"getex ko", "setnx kv", "psetex ktv", "decrby kn",
+};
+
+static const struct word channels[] = { WORD("news"), WORD("n2"), WORD("__keyspace@0__:a"), WORD("") };
+static const struct word patterns[] = { WORD("n*"), WORD("_*"), WORD("x?") }; /* one at most fits: Redis has no order */
+static const struct word lcs_options[] = { WORD("len"), WORD("idx"), WORD("minmatchlen"), WORD("2"),
+					   WORD("withmatchlen"), WORD("IDX") };
 
 struct batch {
 	char bytes[BYTES_MAX];
@@ -111,6 +151,22 @@ static void add_value(struct command *command)
 	add(command, draw(3) ? PICK(values) : PICK(numbers));
 }
 
+/*
+ * A time for the option before it. Absolute ones are far away or wrong: a key that had ended when it was set is there
+ * until Redis looks at it again.
+ */
+static void add_time(struct command *command)
+{
+	const char *option = command->word[command->words - 1].data;
+
+	if (strcasecmp(option, "exat") == 0)
+		add(command, PICK(exat_times));
+	else if (strcasecmp(option, "pxat") == 0)
+		add(command, PICK(pxat_times));
+	else
+		add(command, PICK(times));
+}
+
 static void add_parts(struct command *command, char kind)
 {
 	unsigned int count = draw(kind == 'm' ? 6 : 4);
@@ -118,30 +174,76 @@ static void add_parts(struct command *command, char kind)
 	for (unsigned int i = 0; i < count; i++) {
 		add(command, kind == 'o' ? PICK(options) : PICK(keys));
 		if (kind == 'o' && draw(3))
-			add(command, PICK(times));
+			add_time(command);
 		if (kind == 'p' && (i + 1 < count || draw(4)))
 			add_value(command);
 	}
 }
 
-static void draw_command(struct command *command)
+static void add_tracking(struct command *command)
 {
-	const char *form = PICK(commands), *blank = strchr(form, ' ');
+	add(command, (struct word)WORD("tracking"));
+	add(command, draw(3) ? (struct word)WORD("on") : (struct word)WORD("off"));
+	if (draw(3) == 0)
+		add(command, PICK(tracking_options));
+	if (draw(8) == 0)
+		add(command, PICK(tracking_options));
+}
+
+static void add_letter(struct command *command, char letter)
+{
+	if (letter == 'k')
+		add(command, PICK(keys));
+	else if (letter == 'n')
+		add(command, PICK(numbers));
+	else if (letter == 't')
+		add(command, PICK(times));
+	else if (letter == 'v')
+		add_value(command);
+	else if (letter == 'C')
+		add(command, PICK(channels));
+	else if (letter == 'P')
+		add(command, PICK(patterns));
+	else if (letter == 'L')
+		for (unsigned int count = 1 + draw(3); count; count--)
+			add(command, PICK(lcs_options));
+	else if (letter == 'T')
+		add_tracking(command);
+	else if (letter == 'c')
+		add(command, (struct word)WORD("caching")), add(command, draw(2) ? (struct word)WORD("yes") :
+										    (struct word)WORD("no"));
+	else if (letter == 'z')
+		add(command, (struct word)WORD("0"));
+	else if (letter == 'e')
+		add(command, (struct word)WORD("ex")), add(command, (struct word)WORD("5000"));
+	else if (letter == 'N')
+		add(command, (struct word)WORD("numsub")), add(command, PICK(channels));
+	else
+		add_parts(command, letter);
+}
+
+static void draw_from(struct command *command, const char *form)
+{
+	const char *blank = strchr(form, ' ');
 
 	command->words = 0;
 	add(command, (struct word){ form, blank ? (size_t)(blank - form) : strlen(form) });
-	for (const char *at = blank ? blank + 1 : ""; *at; at++) {
-		if (*at == 'k')
-			add(command, PICK(keys));
-		else if (*at == 'n')
-			add(command, PICK(numbers));
-		else if (*at == 't')
-			add(command, PICK(times));
-		else if (*at == 'v')
-			add_value(command);
-		else
-			add_parts(command, *at);
-	}
+	for (const char *at = blank ? blank + 1 : ""; *at; at++)
+		add_letter(command, *at);
+}
+
+enum session { PLAIN, TRACKING, PUBSUB, NOTIFY, SESSIONS };
+
+static void draw_command(struct command *command, enum session session)
+{
+	if (session == TRACKING && draw(2))
+		draw_from(command, PICK(tracking_commands));
+	else if (session == PUBSUB && draw(4))
+		draw_from(command, PICK(pubsub_commands));
+	else if (session == NOTIFY)
+		draw_from(command, "ping");
+	else
+		draw_from(command, PICK(commands));
 }
 
 static void put(struct batch *batch, const void *data, size_t length)
@@ -219,7 +321,7 @@ static void exchange(int fd, const struct batch *request, struct batch *answer)
 static void print_bytes(const char *title, const char *bytes, size_t length)
 {
 	printf("# %s ", title);
-	for (size_t i = 0; i < length && i < 400; i++) {
+	for (size_t i = 0; i < length && (trace || i < 400); i++) {
 		unsigned char byte = (unsigned char)bytes[i];
 
 		if (byte >= ' ' && byte < 0x7f)
@@ -246,50 +348,132 @@ static void report(const struct batch *request, const struct batch *wanted, cons
 	print_bytes("virgo: ", got->bytes + from, got->length - from);
 }
 
-int main(int argc, char **argv)
+/* Ends a transaction that the batch has left open: else the marker would wait for EXEC. Watched keys stay watched. */
+static const struct command discard = { { WORD("discard") }, 1 };
+static const struct command ping_marker = { { WORD("ping"), WORD("end-of-batch!") }, 2 };
+static struct batch request, wanted, got;
+static unsigned long commands_sent;
+
+/* One of the two clients at both servers. */
+struct pair {
+	int redis, virgo;
+};
+
+/* Send the request, ended by a marker that every kind of session may send, and take both answers. */
+static void ask(const struct pair *pair)
 {
-	static const struct command marker = { { WORD("echo"), WORD("end-of-batch!") }, 2 };
+	put_command(&request, &discard);
+	put_command(&request, &ping_marker);
+	if (trace)
+		print_bytes("asked: ", request.bytes, request.length);
+	exchange(pair->redis, &request, &wanted);
+	exchange(pair->virgo, &request, &got);
+}
+
+static void compare(const struct pair *pair, const char *who)
+{
+	ask(pair);
+	if (wanted.length == got.length && memcmp(wanted.bytes, got.bytes, got.length) == 0)
+		return;
+	printf("# the answers to the %s client differ, after %lu commands\n", who, commands_sent);
+	report(&request, &wanted, &got);
+	exit(1);
+}
+
+static void say(const struct pair *pair, const struct command *command)
+{
+	request.length = 0;
+	put_command(&request, command);
+	ask(pair);
+}
+
+/* A new kind of session on clean connections; the answer to HELLO itself has the connection's number. */
+static enum session begin_epoch(const struct pair *first, const struct pair *second)
+{
+	static const struct command reset = { { WORD("reset") }, 1 };
 	static const struct command versions[2] = { { { WORD("hello"), WORD("2") }, 2 },
 						    { { WORD("hello"), WORD("3") }, 2 } };
-	static struct batch request, wanted, got;
-	int redis, virgo;
-	unsigned long batches;
+	static const struct command silent = { { WORD("config"), WORD("set"), WORD("notify-keyspace-events"), WORD("") },
+					       4 };
+	static const struct command loud = { { WORD("config"), WORD("set"), WORD("notify-keyspace-events"),
+					       WORD("KE$gxn") }, 4 };
+	static const struct command listen = { { WORD("psubscribe"), WORD("__key*") }, 2 };
+	enum session session = (enum session)draw(SESSIONS);
+
+	say(first, &reset);
+	say(second, session == NOTIFY ? &loud : &silent);
+	say(first, &versions[session == TRACKING || draw(2)]);
+	if (session == NOTIFY)
+		say(first, &listen);
+	return session;
+}
+
+static void draw_batch(enum session session, bool other)
+{
+	int count = 1 + (int)draw(other ? BATCH_MAX / 4 : BATCH_MAX);
+	bool multi = false;
+
+	request.length = 0;
+	commands_sent += (unsigned long)count;
+	while (count--) {
+		struct command command;
+
+		if (other)
+			draw_from(&command, PICK(other_commands));
+		else
+			draw_command(&command, session);
+		/* Invalidations leave when a transaction has ended, by the rules that hold then: none changes inside. */
+		if (multi && command.word[0].length == 6 && memcmp(command.word[0].data, "client", 6) == 0)
+			continue;
+		multi |= command.word[0].length == 5 && memcmp(command.word[0].data, "multi", 5) == 0;
+		put_command(&request, &command);
+	}
+}
+
+/* A key that ends soon, and is gone when it is asked for. */
+static void let_expire(const struct pair *pair)
+{
+	static const struct command set = { { WORD("set"), WORD("k1"), WORD("gone"), WORD("px"), WORD("20") }, 5 };
+	static const struct command get = { { WORD("get"), WORD("k1") }, 2 };
+
+	request.length = 0;
+	put_command(&request, &set);
+	compare(pair, "second");
+	usleep(120000);
+	request.length = 0;
+	put_command(&request, &get);
+	compare(pair, "second");
+	commands_sent += 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct pair first, second;
+	enum session session = PLAIN;
+	unsigned long limit;
 
 	if (argc != 5)
 		return 2;
 	state = strtoull(argv[3], NULL, 10);
-	batches = strtoul(argv[4], NULL, 10);
+	limit = strtoul(argv[4], NULL, 10);
+	trace = getenv("VG_TRACE");
 	memset(long_text, 'x', sizeof(long_text));
-	redis = open_server(argv[1]);
-	virgo = open_server(argv[2]);
-	for (unsigned long i = 0; i < batches; i++) {
-		int count = 1 + (int)draw(BATCH_MAX);
-
-		/*
-		 * The version changes now and then; the answer to HELLO itself has the connection's number, and is
-		 * not compared.
-		 */
-		if (i % 16 == 0) {
+	first = (struct pair){ open_server(argv[1]), open_server(argv[2]) };
+	second = (struct pair){ open_server(argv[1]), open_server(argv[2]) };
+	for (unsigned long i = 0; commands_sent < limit; i++) {
+		if (i % EPOCH == 0)
+			session = begin_epoch(&first, &second);
+		draw_batch(session, false);
+		compare(&first, "first");
+		if (draw(2)) {
+			draw_batch(session, true);
+			compare(&second, "second");
 			request.length = 0;
-			put_command(&request, &versions[draw(2)]);
-			put_command(&request, &marker);
-			exchange(redis, &request, &wanted);
-			exchange(virgo, &request, &got);
+			compare(&first, "first"); /* what was pushed to it meanwhile */
 		}
-		request.length = 0;
-		while (count--) {
-			struct command command;
-
-			draw_command(&command);
-			put_command(&request, &command);
-		}
-		put_command(&request, &marker);
-		exchange(redis, &request, &wanted);
-		exchange(virgo, &request, &got);
-		if (wanted.length != got.length || memcmp(wanted.bytes, got.bytes, got.length) != 0) {
-			report(&request, &wanted, &got);
-			return 1;
-		}
+		if (i % 1024 == 1023)
+			let_expire(&second);
 	}
+	printf("# %lu commands\n", commands_sent);
 	return 0;
 }

@@ -137,6 +137,8 @@ int vg_cmd_shutdown(struct vg_call *call);
 /* cmd_server.c */
 int vg_cmd_time(struct vg_call *call);
 int vg_cmd_debug_sleep(struct vg_call *call);
+int vg_cmd_wait(struct vg_call *call);
+int vg_cmd_role(struct vg_call *call);
 int vg_cmd_debug_help(struct vg_call *call);
 int vg_cmd_slowlog_get(struct vg_call *call);
 int vg_cmd_slowlog_len(struct vg_call *call);
@@ -147,6 +149,15 @@ int vg_cmd_latency_history(struct vg_call *call);
 int vg_cmd_latency_reset(struct vg_call *call);
 int vg_cmd_latency_doctor(struct vg_call *call);
 int vg_cmd_latency_help(struct vg_call *call);
+
+/* cmd_dump.c, cmd_lcs.c, cmd_monitor.c, pause.c */
+int vg_cmd_dump(struct vg_call *call);
+int vg_cmd_restore(struct vg_call *call);
+int vg_cmd_lcs(struct vg_call *call);
+int vg_cmd_monitor(struct vg_call *call);
+int vg_cmd_client_pause(struct vg_call *call);
+int vg_cmd_client_unpause(struct vg_call *call);
+int vg_cmd_client_unblock(struct vg_call *call);
 
 /* cmd_pubsub.c */
 int vg_cmd_subscribe(struct vg_call *call);

@@ -24,7 +24,7 @@ static void note_subscriptions(struct vg_client *client)
 {
 	const struct vg_subscriptions *own = &client->more->subscriptions;
 
-	if (own->first)
+	if (own->count[VG_TOPIC_CHANNEL] || own->count[VG_TOPIC_PATTERN] || own->count[VG_TOPIC_SHARD])
 		client->flags |= VG_CLIENT_PUBSUB;
 	else
 		client->flags &= ~(__u32)VG_CLIENT_PUBSUB;
@@ -75,6 +75,10 @@ int vg_cmd_psubscribe(struct vg_call *call)
 
 int vg_cmd_ssubscribe(struct vg_call *call)
 {
+	if (call->queued) {
+		vg_resp_error(call->out, "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+		return 0;
+	}
 	return subscribe(call, VG_TOPIC_SHARD, "ssubscribe");
 }
 

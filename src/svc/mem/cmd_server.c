@@ -54,6 +54,50 @@ int vg_cmd_debug_sleep(struct vg_call *call)
 	return -EINPROGRESS;
 }
 
+/* ---- WAIT, ROLE ------------------------------------------------------------------------------------------------- */
+
+static void answer_none(void *context)
+{
+	struct vg_pending *pending = context;
+
+	vg_resp_integer(&pending->out, 0);
+	vg_pending_done(pending);
+}
+
+/*
+ * There are no replicas: none has acknowledged anything, and who waits for one waits until the timeout (0: for ever,
+ * here a day). What a change's answer says of the disk is appendfsync's business, not WAIT's.
+ */
+int vg_cmd_wait(struct vg_call *call)
+{
+	struct vg_pending *pending;
+	__s64 replicas, timeout_ms;
+
+	if (!vg_call_integer(call, 1, &replicas) || !vg_call_timeout(call, 2, &timeout_ms))
+		return 0;
+	if (replicas <= 0 || call->queued) {
+		vg_resp_integer(call->out, 0);
+		return 0;
+	}
+	if (!timeout_ms || timeout_ms > (__s64)(SLEEP_SECONDS_MAX * 1000))
+		timeout_ms = (__s64)(SLEEP_SECONDS_MAX * 1000);
+	pending = vg_call_defer(call);
+	if (!pending)
+		return 0;
+	if (vg_env_timer(call->env, (__u64)timeout_ms * 1000000, answer_none, pending))
+		answer_none(pending);
+	return -EINPROGRESS;
+}
+
+int vg_cmd_role(struct vg_call *call)
+{
+	vg_resp_array(call->out, 3);
+	vg_resp_bulk_text(call->out, "master");
+	vg_resp_integer(call->out, 0);
+	vg_resp_array(call->out, 0);
+	return 0;
+}
+
 int vg_cmd_debug_help(struct vg_call *call)
 {
 	static const char *const lines[] = {

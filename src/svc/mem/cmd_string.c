@@ -124,8 +124,9 @@ static int swap_store(struct swap *swap, const struct vg_entry *old, struct vg_c
 	change->part[0] = swap->value;
 	change->parts = 1;
 	change->action = VG_CHANGE_STORE;
-	if (change->expire_ms && change->expire_ms <= swap->now_ms)
-		change->action = old->exists ? VG_CHANGE_DELETE : VG_CHANGE_NONE;
+	/* It ends before it begins: the store deletes what was there, and who watches the key is told all the same. */
+	if (change->expire_ms && change->expire_ms <= swap->now_ms && swap->call)
+		vg_data_broken(swap->call, &swap->key);
 	return 0;
 }
 
@@ -139,7 +140,7 @@ static int swap_delete(struct swap *swap, const struct vg_entry *old, struct vg_
 /* GETEX: swap->keep: leave the deadline; else it becomes expire_ms (0: none). */
 static int swap_deadline(struct swap *swap, const struct vg_entry *old, struct vg_change *change)
 {
-	if (!old->exists || swap->keep)
+	if (!old->exists || swap->keep || (!swap->expire_ms && !old->expire_ms))
 		return 0;
 	change->action = VG_CHANGE_DEADLINE;
 	change->expire_ms = swap->expire_ms;
@@ -220,7 +221,8 @@ int vg_cmd_set(struct vg_call *call)
 			swap_answer(call, &swap);
 		return 0;
 	}
-	key = vg_call_key(call, 1);
+	swap.call = call;
+	key = swap.key = vg_call_key(call, 1);
 	result = vg_data_update(call, &key, condition_update, &swap);
 	if (result)
 		return vg_call_failure(call, result);

@@ -134,7 +134,7 @@ static int turn_on(struct vg_call *call, const struct options *options)
 		vg_tracking_off(call->client);
 		return error;
 	}
-	own->flags = options->flags;
+	own->flags = options->flags | (own->flags & VG_TRACKING_CACHING);
 	own->redirect = options->to;
 	return 0;
 }

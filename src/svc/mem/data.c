@@ -4,8 +4,28 @@
 #include <errno.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/interest.h"
 
 #define LEND_BYTES 32768 /* a value of a view as long as this is copied once and lent, not copied into chunks */
+
+int vg_data_read(const struct vg_call *call, const struct vg_key *key, void *buffer, struct vg_value *ret_value)
+{
+	struct vg_key_facts facts;
+	ssize_t length;
+
+	if (call->view)
+		return vg_view_get(call->view, key, ret_value);
+	*ret_value = (struct vg_value){ 0 };
+	length = vg_store_read(call->env->store, key, call->now_ms, false, buffer, VG_CELL_MAX, &ret_value->block,
+			       &facts);
+	if (length < 0)
+		return (int)length;
+	ret_value->data = ret_value->block ? vg_block_data(ret_value->block) : buffer;
+	ret_value->length = (size_t)length;
+	ret_value->expire_ms = facts.expire_ms;
+	ret_value->client_flags = facts.client_flags;
+	return 0;
+}
 
 struct set {
 	const void *value;
@@ -63,11 +83,27 @@ static const char *store_name(const struct vg_command *command, enum vg_event_cl
 		return "append";
 	if (command->run == vg_cmd_setrange)
 		return "setrange";
+	if (command->run == vg_cmd_restore) {
+		*class = VG_EVENT_GENERIC;
+		return "restore";
+	}
 	if (command->run == vg_cmd_rename || command->run == vg_cmd_renamenx || command->run == vg_cmd_copy) {
 		*class = VG_EVENT_GENERIC;
 		return command->run == vg_cmd_copy ? "copy_to" : "rename_to";
 	}
 	return "set";
+}
+
+/* A value that had ended before it was set: for Redis it was there for a moment. */
+static void note_passed(const struct vg_call *call, const struct vg_key *key, const struct vg_entry *old, __u64 by)
+{
+	struct vg_mem_shared *shared = vg_mem_shared(call->env);
+
+	if (!old->exists)
+		vg_event_note(shared, VG_EVENT_NEW, "new", key, false, by);
+	vg_event_note(shared, VG_EVENT_STRING, "set", key, true, by);
+	vg_event_note(shared, VG_EVENT_GENERIC, "expire", key, false, by);
+	vg_event_note(shared, VG_EVENT_EXPIRED, "expired", key, true, 0);
 }
 
 static void note_change(const struct vg_call *call, const struct vg_key *key, const struct vg_entry *old,
@@ -83,11 +119,14 @@ static void note_change(const struct vg_call *call, const struct vg_key *key, co
 
 	if (change->action == VG_CHANGE_STORE && !passed) {
 		name = store_name(command, &class);
-		if (!old->exists)
+		/* Redis takes a key away and adds it anew where it copies one. */
+		if (!renamed && (!old->exists || command->run == vg_cmd_copy || command->run == vg_cmd_restore))
 			vg_event_note(shared, VG_EVENT_NEW, "new", key, false, by);
 		vg_event_note(shared, class, name, key, true, by);
 		if (call->dated && class == VG_EVENT_STRING)
 			vg_event_note(shared, VG_EVENT_GENERIC, "expire", key, false, by);
+	} else if (call->dated && command->run == vg_cmd_set && passed) {
+		note_passed(call, key, old, by);
 	} else if (!old->exists || change->action == VG_CHANGE_NONE || change->action == VG_CHANGE_VERSION) {
 		return;
 	} else if (change->action == VG_CHANGE_DEADLINE && !passed) {
@@ -133,13 +172,31 @@ int vg_data_update_noted(const struct vg_call *call, const struct vg_key *key, v
 	return error;
 }
 
+/* Has the same key come before among those of this change? */
+static bool is_stored_before(const struct noted *noted, const struct vg_change *changes, int i)
+{
+	const struct vg_key *key = &noted->keys[i];
+
+	for (int k = 0; k < i; k++)
+		if (noted->keys[k].hash == key->hash && noted->keys[k].length == key->length &&
+		    changes[k].action == VG_CHANGE_STORE && memcmp(noted->keys[k].data, key->data, key->length) == 0)
+			return true;
+	return false;
+}
+
 static int noted_transaction(void *context, const struct vg_entry *old, struct vg_change *changes, int count)
 {
 	const struct noted *noted = context;
 	int error = noted->transaction(noted->context, old, changes, count);
 
-	for (int i = 0; i < count && !error; i++)
-		note_change(noted->call, &noted->keys[i], &old[i], &changes[i]);
+	if (!error && count == 2 && changes[0].action == VG_CHANGE_DELETE && changes[1].action == VG_CHANGE_STORE)
+		vg_event_note(vg_mem_shared(noted->call->env), VG_EVENT_NEW, "new", &noted->keys[1], false, 0); /* RENAME */
+	for (int i = 0; i < count && !error; i++) {
+		struct vg_entry before = old[i];
+
+		before.exists |= is_stored_before(noted, changes, i);
+		note_change(noted->call, &noted->keys[i], &before, &changes[i]);
+	}
 	return error;
 }
 
@@ -160,6 +217,11 @@ int vg_data_transact_noted(const struct vg_call *call, const struct vg_key *keys
 	if (error && error != -ENOENT)
 		vg_events_rewind(mark);
 	return error;
+}
+
+void vg_data_broken(const struct vg_call *call, const struct vg_key *key)
+{
+	vg_interest_note(vg_mem_shared(call->env)->interest, key->hash, false);
 }
 
 void vg_data_miss(const struct vg_call *call, const struct vg_key *key)

@@ -15,6 +15,7 @@ struct vg_value {
 	const void *data;
 	size_t length;
 	__u64 expire_ms;
+	__u32 client_flags;	/* vg_data_read alone says them */
 	struct vg_block *block; /* pinned; or NULL */
 };
 
@@ -67,7 +68,7 @@ int vg_data_transact_noted(const struct vg_call *call, const struct vg_key *keys
 
 static inline bool vg_data_is_heard(const struct vg_call *call)
 {
-	return __builtin_expect(vg_events_listening(vg_mem_shared(call->env)) != 0, 0);
+	return __builtin_expect(vg_events_listening(vg_mem_shared(call->env)) & VG_LISTEN_CHANGES, 0);
 }
 
 static inline int vg_data_update(const struct vg_call *call, const struct vg_key *key, vg_update_fn fn, void *context)
@@ -89,9 +90,13 @@ static inline int vg_data_transact(const struct vg_call *call, const struct vg_k
 	return vg_store_transact(call->env->store, keys, count, call->now_ms, fn, context);
 }
 
+/* As vg_data_get, with all there is to know of the value. */
+int vg_data_read(const struct vg_call *call, const struct vg_key *key, void *buffer, struct vg_value *ret_value);
 int vg_data_set(const struct vg_call *call, const struct vg_key *key, const void *value, size_t length,
 		__u64 expire_ms);
 int vg_data_delete(const struct vg_call *call, const struct vg_key *key); /* 0 or -ENOENT */
+/* Whatever the store makes of a change: a transaction that watches the key must fail. */
+void vg_data_broken(const struct vg_call *call, const struct vg_key *key);
 /* A read found no such key: counted, and told who wants to hear of it. */
 void vg_data_miss(const struct vg_call *call, const struct vg_key *key);
 

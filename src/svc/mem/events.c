@@ -198,7 +198,7 @@ void vg_events_observe(void *context, struct vg_observed *observed)
 	default:
 		return;
 	}
-	if (vg_events_listening(shared))
+	if (vg_events_listening(shared) & VG_LISTEN_CHANGES)
 		note_observed(shared, observed);
 }
 

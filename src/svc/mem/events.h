@@ -52,6 +52,9 @@ __u32 vg_events_classes(const struct vg_mem_shared *shared);
 /* shared->listening */
 #define VG_LISTEN_NOTIFY 1u
 #define VG_LISTEN_TRACKING 2u
+#define VG_LISTEN_MONITOR 4u /* of commands, not of changes */
+#define VG_LISTEN_PAUSE 8u   /* connections have to wait, see pause.h */
+#define VG_LISTEN_CHANGES (VG_LISTEN_NOTIFY | VG_LISTEN_TRACKING)
 
 static inline __u32 vg_events_listening(const struct vg_mem_shared *shared)
 {

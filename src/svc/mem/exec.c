@@ -50,7 +50,7 @@ static int run_one(struct exec *exec, const struct vg_queued *queued, struct vg_
 {
 	struct vg_client *client = exec->client;
 	struct vg_call call = { .env = exec->env, .out = &exec->answers, .command = queued->command,
-				.arg = (struct vg_resp_arg *)queued->arg, .args = queued->args, .view = view,
+				.queued = true, .arg = (struct vg_resp_arg *)queued->arg, .args = queued->args, .view = view,
 				.forwarded = exec->forwarded, .alone = exec->alone, .now_ms = exec->now_ms,
 				.done = on_answer, .done_context = exec };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What a connection in a special state does with a command before it runs: keeps it for EXEC, or refuses it. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "svc/mem/cmd.h"
 #include "svc/mem/more.h"
@@ -72,6 +73,22 @@ static bool is_for_subscribers(const struct vg_command *command)
 	       command->run == vg_cmd_ssubscribe || command->run == vg_cmd_sunsubscribe;
 }
 
+static void refuse_subscriber(struct vg_call *call)
+{
+	char why[192];
+
+	snprintf(why, sizeof(why),
+		 "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this "
+		 "context",
+		 call->command->name);
+	if (call->command->run == vg_cmd_exec) {
+		vg_gate_abandon(call, why);
+		return;
+	}
+	vg_resp_error(call->out, "ERR %s", why);
+	vg_gate_refused(call);
+}
+
 /* Every key of the command lives here; false: where it does was answered, as a node of Redis Cluster answers. */
 bool vg_gate_is_here(struct vg_call *call)
 {
@@ -98,11 +115,7 @@ bool vg_gate_stops(struct vg_call *call)
 	__u32 flags = call->client->flags;
 
 	if (flags & VG_CLIENT_PUBSUB && !(flags & VG_CLIENT_RESP3) && !is_for_subscribers(call->command)) {
-		vg_resp_error(call->out,
-			      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
-			      "allowed in this context",
-			      call->command->name);
-		vg_gate_refused(call);
+		refuse_subscriber(call);
 		return true;
 	}
 	if (call->client->flags & VG_CLIENT_MULTI && !ends_or_guards(call->command)) {
@@ -118,12 +131,22 @@ void vg_gate_refused(struct vg_call *call)
 		call->client->more->multi.failed = true;
 }
 
+void vg_gate_abandon(struct vg_call *call, const char *why)
+{
+	if (call->client->more) {
+		vg_multi_clear(&call->client->more->multi, call->env->mem);
+		vg_unwatch_all(call->env, &call->client->more->watched);
+	}
+	call->client->flags &= ~(__u32)VG_CLIENT_MULTI;
+	vg_resp_error(call->out, "EXECABORT Transaction discarded because of: %s", why);
+}
+
 /* CLIENT CACHING is about the one command behind it; a transaction is one. */
 void vg_gate_passed(struct vg_call *call)
 {
 	struct vg_client *client = call->client;
 
 	if (client->flags & VG_CLIENT_TRACKING && !(client->flags & VG_CLIENT_MULTI) &&
-	    strncmp(call->command->name, "client|", 7) != 0)
+	    (!call->command || strncmp(call->command->name, "client|", 7) != 0))
 		client->more->tracking.flags &= ~(__u32)VG_TRACKING_CACHING;
 }

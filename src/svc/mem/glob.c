@@ -67,6 +67,8 @@ bool vg_glob_match(const char *pattern, size_t pattern_length, const char *text,
 	size_t at = 0, i = 0, star = 0, star_text = 0;
 	bool starred = false;
 
+	if (!length) /* as Redis has it: not even a star fits nothing */
+		return !pattern_length;
 	while (i < length) {
 		if (at < pattern_length && pattern[at] == '*') {
 			starred = true;

@@ -254,6 +254,13 @@ static void push(struct vg_client *client, const struct vg_topic *topic, struct 
 
 	if (client->flags & VG_CLIENT_CUT_OFF)
 		return;
+	if (topic->kind == VG_TOPIC_MONITOR) {
+		vg_out_append(out, "+", 1);
+		vg_out_append(out, message->payload, message->payload_length);
+		vg_out_append(out, "\r\n", 2);
+		vg_hub_pushed(session);
+		return;
+	}
 	vg_resp_push(out, client->flags & VG_CLIENT_RESP3 ? 3 : 2, pattern ? 4 : 3);
 	vg_resp_bulk_text(out, pattern ? "pmessage" : topic->kind == VG_TOPIC_SHARD ? "smessage" : "message");
 	if (pattern)

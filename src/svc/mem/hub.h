@@ -12,7 +12,7 @@
 
 #include "svc/mem/resp_call.h"
 
-enum vg_topic_kind { VG_TOPIC_CHANNEL = 0, VG_TOPIC_PATTERN, VG_TOPIC_SHARD, VG_TOPIC_KINDS };
+enum vg_topic_kind { VG_TOPIC_CHANNEL = 0, VG_TOPIC_PATTERN, VG_TOPIC_SHARD, VG_TOPIC_MONITOR, VG_TOPIC_KINDS };
 
 struct vg_hub;
 struct vg_mem_shared;

@@ -7,6 +7,7 @@
 
 #include "svc/mem/events.h"
 #include "svc/mem/mc.h"
+#include "svc/mem/pause.h"
 #include "svc/mem/resp.h"
 #include "svc/mem/shared.h"
 #include "proto/window.h"
@@ -26,6 +27,7 @@ static void mem_deinit(struct vg_env *env)
 	if (!env->services[VG_SERVICE_MEM])
 		return;
 	vg_mem_resp_deinit(env);
+	vg_pause_deinit(env);
 	vg_mem_shared_leave(env);
 	worker_free(env);
 }

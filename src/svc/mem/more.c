@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "svc/mem/monitor.h"
 #include "svc/mem/shared.h"
 
 #define QUEUED_MAX 65536 /* commands of one transaction */
@@ -111,6 +112,8 @@ void vg_client_more_reset(struct vg_client *client)
 		return;
 	vg_multi_clear(&more->multi, env->mem);
 	vg_unwatch_all(env, &more->watched);
+	if (more->subscriptions.count[VG_TOPIC_MONITOR])
+		vg_monitor_count(vg_mem_shared(env), -1);
 	unsubscribe_all(env, &more->subscriptions);
 	vg_tracking_off(client);
 }
@@ -119,7 +122,10 @@ void vg_client_more_free(struct vg_client *client)
 {
 	const struct vg_mem *mem = vg_client_session(client)->env->mem;
 
+	if (!client->more)
+		return;
 	vg_client_more_reset(client);
+	vg_tracking_closed(client);
 	mem->free(mem->context, client->more);
 	client->more = NULL;
 }

@@ -142,6 +142,7 @@ struct vg_call {
 	__u64 now_ms;
 	__u64 hash;		  /* of arg[hashed]; hashed 0: not made yet */
 	int hashed;
+	bool queued;		  /* it is carried out by EXEC */
 	bool dated;		  /* a deadline was given with the command */
 	const char *raw;	  /* the request as it came, if it came as an array */
 	size_t raw_length;
@@ -164,6 +165,7 @@ bool vg_gate_stops(struct vg_call *call);
 /* Does every key of the command live here? False: where it does was answered. */
 bool vg_gate_is_here(struct vg_call *call);
 void vg_gate_refused(struct vg_call *call); /* the command was refused before it came to that */
+void vg_gate_abandon(struct vg_call *call, const char *why); /* an EXEC that cannot be ends the transaction as well */
 void vg_gate_passed(struct vg_call *call);  /* it has run, or its answer is under way */
 
 static inline struct vg_key vg_call_key(struct vg_call *call, int position)
@@ -178,6 +180,8 @@ static inline struct vg_key vg_call_key(struct vg_call *call, int position)
 bool vg_arg_is(const struct vg_resp_arg *arg, const char *word); /* any case */
 /* Reads an integer argument; false: the error was answered. */
 bool vg_call_integer(struct vg_call *call, int position, __s64 *ret_value);
+/* Reads a timeout in milliseconds, as CLIENT PAUSE and WAIT have it; false: the error was answered. (pause.c) */
+bool vg_call_timeout(struct vg_call *call, int position, __s64 *ret_timeout_ms);
 /* Is the argument 0, the one database? false: the error was answered. */
 bool vg_call_database(struct vg_call *call, int position);
 /* Answer an error of the store in the words of Redis. */

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "svc/mem/cmd.h"
 #include "svc/mem/events.h"
+#include "svc/mem/monitor.h"
 #include "svc/mem/resp_call.h"
 #include "svc/mem/resp_watch.h"
 #include "svc/mem/tracking.h"
@@ -22,6 +24,7 @@ static int run_here(struct vg_call *call)
 		vg_resp_error(call->out, "MISCONF %s", vg_env_refusal(call->env));
 		return 0;
 	}
+	vg_monitor_feed(call);
 	if (call->client && call->client->flags & VG_CLIENT_TRACKING && call->command->flags & VG_CMD_READONLY)
 		vg_tracking_remember(call);
 	if (!vg_watch_wants_time(call)) {
@@ -54,12 +57,16 @@ int vg_call_execute(struct vg_call *call)
 	int result;
 
 	if (!check(call)) {
-		if (gated)
+		if (gated) {
 			vg_gate_refused(call);
+			vg_gate_passed(call);
+		}
 		return 0;
 	}
-	if (gated && vg_gate_stops(call))
+	if (gated && vg_gate_stops(call)) {
+		vg_gate_passed(call);
 		return 0;
+	}
 	result = run(call);
 	vg_events_flush(call->env);
 	if (gated)
@@ -190,7 +197,10 @@ static bool check(struct vg_call *call)
 	if (call->command->subs && call->args > 1 && !check_sub(call))
 		return false;
 	if (!vg_command_arity_fits(call->command, call->args)) {
-		vg_call_arity_error(call);
+		if (call->command->run == vg_cmd_exec && call->client)
+			vg_gate_abandon(call, "wrong number of arguments for 'exec' command");
+		else
+			vg_call_arity_error(call);
 		vg_watch_count(call->env, call->command)->rejected++;
 		return false;
 	}

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "svc/mem/pause.h"
 #include "svc/mem/resp_call.h"
 
 #define BATCH_MAX 32
@@ -128,6 +129,8 @@ static bool may_start(struct vg_session *session, const struct vg_command *comma
 {
 	struct vg_client *client = vg_session_client(session);
 
+	if (vg_pause_holds(session, command))
+		return false;
 	if (!client->waiting)
 		return true;
 	if (is_barrier(command))

@@ -27,6 +27,9 @@ struct vg_mem_shared {
 	struct vg_backups *backups;
 	__u32 listening; /* who wants to hear of changes, see events.h */
 	__u32 notify;	 /* notify-keyspace-events */
+	__u32 monitors;	 /* connections that monitor */
+	bool pause_all;	 /* CLIENT PAUSE: all commands, not writes alone */
+	__u64 pause_until_ms;
 };
 
 /* Once a worker, from the service's init and deinit. 0 or -ENOMEM. */

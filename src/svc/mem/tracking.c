@@ -385,8 +385,6 @@ void vg_tracking_invalidate(struct vg_env *env, const struct vg_key *key, __u64 
 	struct shard *shard = shard_of(tracking, key->hash);
 	struct entry **at, *entry;
 
-	if (!__atomic_load_n(&tracking->clients, __ATOMIC_RELAXED))
-		return;
 	tell_prefixes(env, key, by);
 	pthread_mutex_lock(&shard->lock);
 	at = find(shard, key->hash, key->data, key->length);
@@ -429,8 +427,6 @@ void vg_tracking_invalidate_all(struct vg_env *env, __u64 by)
 {
 	struct vg_mem_shared *shared = vg_mem_shared(env);
 
-	if (!__atomic_load_n(&shared->tracking->clients, __ATOMIC_RELAXED))
-		return;
 	drop_all(shared->tracking);
 	for (__u32 worker = 0; worker < VG_MEM_WORKERS_MAX; worker++) {
 		struct all_gone *gone;
@@ -486,16 +482,19 @@ static void remove_prefix(struct vg_tracking *tracking, struct vg_prefix *prefix
 }
 
 /*
- * With nobody left writers need not note changes. What was read before stays in the table until it changes or makes
- * room; nobody is told then.
+ * A connection that turns tracking off may turn it on again, and hears of what it has read before: so writers note
+ * changes until the table is empty, or until nobody tracks and a connection has gone.
  */
-static void count_client(struct vg_env *env, int change)
+static void count_client(struct vg_env *env, int change, bool gone)
 {
 	struct vg_tracking *tracking = tracking_of(env);
 
 	pthread_mutex_lock(&tracking->prefix_lock);
 	__atomic_store_n(&tracking->clients, tracking->clients + (__u64)change, __ATOMIC_RELAXED);
-	vg_events_listen(vg_mem_shared(env), VG_LISTEN_TRACKING, tracking->clients > 0);
+	if (gone && !tracking->clients && __atomic_load_n(&tracking->keys, __ATOMIC_RELAXED))
+		drop_all(tracking);
+	vg_events_listen(vg_mem_shared(env), VG_LISTEN_TRACKING,
+			 tracking->clients || __atomic_load_n(&tracking->keys, __ATOMIC_RELAXED));
 	pthread_mutex_unlock(&tracking->prefix_lock);
 }
 
@@ -514,7 +513,7 @@ void vg_tracking_on(struct vg_client *client)
 	if (more->tracking_next)
 		more->tracking_next->tracking_before = more;
 	worker->tracking_first = more;
-	count_client(env, 1);
+	count_client(env, 1, false);
 }
 
 void vg_tracking_off(struct vg_client *client)
@@ -538,7 +537,13 @@ void vg_tracking_off(struct vg_client *client)
 		more->tracking_before->tracking_next = more->tracking_next;
 	else
 		vg_mem_worker(env)->tracking_first = more->tracking_next;
-	count_client(env, -1);
+	count_client(env, -1, false);
+}
+
+void vg_tracking_closed(struct vg_client *client)
+{
+	vg_tracking_off(client);
+	count_client(vg_client_session(client)->env, 0, true);
 }
 
 void vg_tracking_figures(const struct vg_tracking *tracking, struct vg_tracking_figures *ret_figures)

@@ -56,6 +56,7 @@ int vg_tracking_add_prefix(struct vg_client *client, const void *text, size_t le
 /* Tracking is on from now on, or off. */
 void vg_tracking_on(struct vg_client *client);
 void vg_tracking_off(struct vg_client *client);
+void vg_tracking_closed(struct vg_client *client); /* the connection is gone */
 
 void vg_tracking_invalidate(struct vg_env *env, const struct vg_key *key, __u64 by);
 void vg_tracking_invalidate_all(struct vg_env *env, __u64 by);

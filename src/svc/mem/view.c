@@ -172,7 +172,8 @@ int vg_view_get(struct vg_view *view, const struct vg_key *key, struct vg_value 
 	if (!entry->now.exists)
 		return -ENOENT;
 	*ret_value = (struct vg_value){ .data = entry->now.value, .length = entry->now.length,
-					.expire_ms = entry->now.expire_ms };
+					.expire_ms = entry->now.expire_ms,
+					.client_flags = entry->now.client_flags };
 	return 0;
 }
 
