@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,6 +15,19 @@
 #include "pool/snapshot.h"
 
 #define PROGRESS_PERCENT 10 /* told at each so many */
+
+static int take_lock(int fd)
+{
+	static const struct timespec moment = { .tv_nsec = VG_TRY_AGAIN_NS };
+	int tries = 0;
+
+	while (flock(fd, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK || tries++ == VG_TRIES)
+			return -errno;
+		(void)nanosleep(&moment, NULL);
+	}
+	return 0;
+}
 
 /* The directory itself is locked: no file is left behind, and the lock goes with the process. */
 int vg_data_dir_open(struct vg_world *world, char *why, size_t why_bytes)
@@ -28,8 +42,8 @@ int vg_data_dir_open(struct vg_world *world, char *why, size_t why_bytes)
 	world->data_fd = error ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (!error && world->data_fd < 0)
 		error = -errno;
-	if (!error && flock(world->data_fd, LOCK_EX | LOCK_NB))
-		error = -errno;
+	if (!error)
+		error = take_lock(world->data_fd);
 	if (error == -EWOULDBLOCK)
 		snprintf(why, why_bytes, "another daemon has the data directory %s", path);
 	else if (error)

@@ -6,7 +6,7 @@
 #include "node/world.h"
 #include "pool/recover.h"
 
-/* Fills in world->data_fd; without --dir it stays -1. 0 or a negative errno and `why`. */
+/* Fills in world->data_fd; without --data-dir it stays -1. 0 or a negative errno and `why`. */
 int vg_data_dir_open(struct vg_world *world, char *why, size_t why_bytes);
 void vg_data_dir_close(struct vg_world *world);
 /* Snapshot and log into the empty store, by this thread as worker 0. */

@@ -91,7 +91,7 @@ static void set_cpu_settings(struct vg_world *world)
  * Workers share their port (SO_REUSEPORT), so a second daemon of the same user would share it too, and answer half of
  * the clients. A bind without sharing tells.
  */
-static int port_is_free(const struct vg_cluster_node *self)
+static int try_port(const struct vg_cluster_node *self)
 {
 	int fd = socket(self->address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
 
@@ -100,6 +100,21 @@ static int port_is_free(const struct vg_cluster_node *self)
 	if (bind(fd, (const struct sockaddr *)&self->address, self->address_length))
 		error = -errno;
 	close(fd);
+	return error;
+}
+
+/*
+ * The kernel takes a dead daemon's ring apart a moment after the process is gone, and only then gives its sockets back.
+ */
+static int port_is_free(const struct vg_cluster_node *self)
+{
+	static const struct timespec moment = { .tv_nsec = VG_TRY_AGAIN_NS };
+	int error = try_port(self);
+
+	for (int i = 0; i < VG_TRIES && error == -EADDRINUSE; i++) {
+		(void)nanosleep(&moment, NULL);
+		error = try_port(self);
+	}
 	return error;
 }
 

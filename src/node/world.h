@@ -10,6 +10,9 @@
 /* Told about once a second while the data directory is read: "snapshot" or "log", and bytes. */
 typedef void (*vg_loading_fn)(const char *what, __u64 done, __u64 all);
 
+#define VG_TRY_AGAIN_NS 50000000 /* what a daemon that has just died still holds is tried again … */
+#define VG_TRIES 40		 /* … so often */
+
 struct vg_world {
 	struct vg_options options;
 	char listen_text[VG_DOOR_MAX][80]; /* "address:port", empty: not listened on */
