@@ -19,7 +19,7 @@ include mk/tests.mk
 include mk/bench.mk
 include mk/install.mk
 
-.PHONY: all deps demo run check check-root test bench clean help
+.PHONY: all deps demo demo-cpu run check check-root test bench clean help
 
 all: deps $(B)/virgod $(B)/virgo-spawner $(B)/virgo-agent $(B)/virgo $(B)/libvirgo.so $(B)/libvirgo.a $(BPF_OBJECTS)
 
@@ -29,6 +29,10 @@ deps:
 demo: all
 	@scripts/deps demo
 	@scripts/demo $(B)
+
+demo-cpu: all
+	@scripts/deps demo
+	@scripts/demo-cpu $(B)
 
 # One node on this machine's loopback, in the foreground, without BPF.
 run: all
@@ -41,6 +45,7 @@ help:
 	@printf '%s\n' \
 	'make all         build everything into build/ (installs what is missing first)' \
 	'make demo        three nodes and a client in network namespaces, on real input' \
+	'make demo-cpu    jobs on three unequal nodes: which policy sends them where, and how long they take' \
 	'make run         one node on loopback' \
 	'make test-crash  200 kills and power cuts of a daemon that logs; root' \
 	'make test        everything below, as root; ends with "N passed, N failed, N skipped"' \

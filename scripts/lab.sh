@@ -8,6 +8,8 @@
 #   lab_up N     namespaces and links for N nodes and a client
 #   lab_node I   run a command on node I;    lab_client runs it on the client
 #   lab_start I  agent and daemon of node I; LAB_VIRGOD_FLAGS has further flags, LAB_XDP=no leaves BPF out
+#   lab_slow I PERCENT   before lab_start: the node and its jobs get so much of one processor, or, where there is no cgroup
+#                        for it, run with low priority
 #   lab_stop I   end node I's daemon in order;    lab_kill I: kill -9
 
 PATH=$PATH:/usr/sbin:/sbin # su leaves them out
@@ -16,7 +18,7 @@ LAB_DIR=
 LAB_NODES=0
 LAB_XDP=${LAB_XDP:-yes}
 LAB_VIRGOD_FLAGS=${LAB_VIRGOD_FLAGS:-}
-declare -a LAB_PIDS=()
+declare -a LAB_PIDS=() LAB_CGROUP=() LAB_NICE=()
 
 lab_address() { echo "10.77.0.$((10 + $1))"; }
 lab_address6() { echo "fd77::$((10 + $1))"; }
@@ -74,11 +76,34 @@ lab_load() {
 	} >> "$LAB_DIR/agent$i.log" || { cat "$LAB_DIR/agent$i.log" >&2; return 1; }
 }
 
+# A cgroup of the node's own with a quota: version 2, or version 1 where that is what the machine has.
+lab_slow() {
+	local i=$1 percent=$2 group
+	LAB_NICE[i]=$((19 - 19 * percent / 100))
+	for group in /sys/fs/cgroup /sys/fs/cgroup/cpu; do
+		if [ "$group" = /sys/fs/cgroup ]; then
+			grep -qsw cpu "$group/cgroup.subtree_control" || continue
+		else
+			[ -e "$group/cpu.cfs_quota_us" ] || [ -e "$group/tasks" ] || continue
+		fi
+		mkdir "$group/$LAB-n$i" 2> /dev/null || continue
+		LAB_CGROUP[i]=$group/$LAB-n$i
+		if echo "$((percent * 1000)) 100000" > "$group/$LAB-n$i/cpu.max" ||
+			echo "$((percent * 1000))" > "$group/$LAB-n$i/cpu.cfs_quota_us"; then
+			LAB_NICE[i]=0
+			return 0
+		fi 2> /dev/null
+		rmdir "$group/$LAB-n$i"
+		unset "LAB_CGROUP[i]"
+	done
+}
+
 lab_daemon() {
-	local i=$1
+	local i=$1 procs=/dev/null
+	[ -z "${LAB_CGROUP[i]:-}" ] || procs=${LAB_CGROUP[i]}/cgroup.procs
 	# Not through a function: $! must be the daemon, not a shell around it.
-	# shellcheck disable=SC2086 # flags are a list
-	ip netns exec "$LAB-n$i" "$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" \
+	# shellcheck disable=SC2086,SC2016 # flags are a list; the inner shell's own
+	sh -c 'echo $$ > "$0" && exec "$@"' "$procs" nice -n "${LAB_NICE[i]:-0}" ip netns exec "$LAB-n$i" "$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" \
 		--key-file "$LAB_DIR/key" --pin-root "$LAB_DIR/bpf$i" --workers 1 \
 		--arena-size 64m --heap-size 256m $LAB_VIRGOD_FLAGS \
 		2>> "$LAB_DIR/virgod$i.log" &
@@ -121,6 +146,12 @@ lab_down() {
 	for name in $(ip netns list | awk -v p="$LAB-" 'index($1, p) == 1 { print $1 }'); do
 		ip netns pids "$name" | xargs -r kill -KILL 2>/dev/null || :
 		ip netns del "$name"
+	done
+	for name in "${LAB_CGROUP[@]}"; do
+		for pid in 1 2 3 4 5 6 7 8 9 10; do
+			rmdir "$name" 2> /dev/null && break
+			sleep 0.1
+		done
 	done
 	for name in "$LAB_DIR"/bpf*; do
 		umount "$name" 2>/dev/null || :
