@@ -8,8 +8,8 @@
 #   lab_up N     namespaces and links for N nodes and a client
 #   lab_node I   run a command on node I;    lab_client runs it on the client
 #   lab_start I  agent and daemon of node I; LAB_VIRGOD_FLAGS has further flags, LAB_XDP=no leaves BPF out
-#   lab_slow I PERCENT   before lab_start: the node and its jobs get so much of one processor, or, where there is no cgroup
-#                        for it, run with low priority
+#   lab_slow I PERCENT   before lab_start: the node and its jobs get so much of one processor, or, where there is no
+#                        cgroup for it, run with low priority
 #   lab_stop I   end node I's daemon in order;    lab_kill I: kill -9
 
 PATH=$PATH:/usr/sbin:/sbin # su leaves them out
@@ -103,7 +103,8 @@ lab_daemon() {
 	[ -z "${LAB_CGROUP[i]:-}" ] || procs=${LAB_CGROUP[i]}/cgroup.procs
 	# Not through a function: $! must be the daemon, not a shell around it.
 	# shellcheck disable=SC2086,SC2016 # flags are a list; the inner shell's own
-	sh -c 'echo $$ > "$0" && exec "$@"' "$procs" nice -n "${LAB_NICE[i]:-0}" ip netns exec "$LAB-n$i" "$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" \
+	sh -c 'echo $$ > "$0" && exec "$@"' "$procs" nice -n "${LAB_NICE[i]:-0}" ip netns exec "$LAB-n$i" \
+		"$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" \
 		--key-file "$LAB_DIR/key" --pin-root "$LAB_DIR/bpf$i" --workers 1 \
 		--arena-size 64m --heap-size 256m $LAB_VIRGOD_FLAGS \
 		2>> "$LAB_DIR/virgod$i.log" &
