@@ -4,9 +4,9 @@
  *
  *   header | block … | last block
  *
- * A block is a header and records one after the other, perhaps compressed; its checksum (CRC-32C) covers both, and blocks
- * are numbered and name their file, so that no piece can be missing, doubled or of another file unnoticed. The last block
- * holds counts. Integers are little-endian.
+ * A block is a header and records one after the other, perhaps compressed; its checksum (CRC-32C) covers both, and
+ * blocks are numbered and name their file, so that no piece can be missing, doubled or of another file unnoticed. The
+ * last block holds counts. Integers are little-endian.
  */
 #ifndef VIRGO_SNAPSHOT_H
 #define VIRGO_SNAPSHOT_H
