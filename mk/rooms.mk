@@ -86,7 +86,8 @@ $(B)/libvirgo.so: $(CLIENT) src/client/libvirgo.map
 	@ln -sf libvirgo.so $(B)/libvirgo.so.$(SO_MAJOR)
 
 # The command line uses the public API only; it carries its own copy so that it runs from anywhere.
-$(B)/virgo: $(CLI) $(B)/libvirgo.a $(B)/lib/base.a
+# Of the pool only the formats on disk, for commands that read files.
+$(B)/virgo: $(CLI) $(B)/libvirgo.a $(call room_archives,pool base)
 	$(call link,$(CLI_LIBS))
 
 # Small programs that show the library, linked as a user would link them: with the shared object.

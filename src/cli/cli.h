@@ -105,6 +105,7 @@ __u64 cli_now_ns(void);
 /* ---- commands -------------------------------------------------------------------------------------------------- */
 
 int cli_get(struct cli *cli, int argc, char **argv);
+int cli_check_log(struct cli *cli, int argc, char **argv);
 int cli_set(struct cli *cli, int argc, char **argv);
 int cli_del(struct cli *cli, int argc, char **argv);
 int cli_malloc(struct cli *cli, int argc, char **argv);

@@ -63,6 +63,8 @@ const struct cli_command cli_commands[] = {
 	  "  --no-fill            do not set every key once first\n"
 	  "  --tcp                the same as --no-udp",
 	  cli_bench },
+	{ "check-log", "FILE|DIR", "read a write-ahead log as the daemon would at its start (offline)",
+	  "  --records            print every record", cli_check_log },
 	{ "lb", "sim", "simulate the policies that choose a node, on made-up or recorded requests",
 	  "  --nodes LIST         COUNTxCORES@SPEED,... (default 4x1@1,3x2@1,3x4@1.5)\n"
 	  "  --trace T            poisson, burst, heavy, or a file of lines ARRIVAL_SECONDS,SIZE_SECONDS\n"
