@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "node/options.h"
+#include "pool/store.h"
 #include "pool/wal.h"
 #include "svc/persist.h"
 #include "virgo/maps.h"
@@ -73,6 +74,7 @@ NUMBER_PARSER(cpu_jobs, 0, 4096)
 NUMBER_PARSER(cpu_queue, 0, 65536)
 NUMBER_PARSER(heap, 16 * MIB, 1024 * GIB)
 NUMBER_PARSER(segment, MIB, GIB)
+NUMBER_PARSER(maxmemory, 0, 1ULL << 50)
 NUMBER_PARSER(chunk, 64, 256 * MIB)
 
 static int parse_cpu_text(void *target, const char *text)
@@ -117,6 +119,13 @@ static int parse_policy(void *target, const char *text)
 		}
 	}
 	return -EINVAL;
+}
+
+static int parse_policy_of_memory(void *target, const char *text)
+{
+	enum vg_eviction policy;
+
+	return vg_eviction_parse(text, strlen(text), &policy) ?: parse_text(target, text);
 }
 
 static int parse_log_level(void *target, const char *text)
@@ -182,6 +191,10 @@ const struct vg_option vg_option_table[] = {
 	{ "arena-size", "BYTES", "memory for keys and small values, answered from XDP; at most 4g (256m)", parse_arena,
 	  FIELD(arena_bytes) },
 	{ "heap-size", "BYTES", "memory for large values and requests (1g)", parse_heap, FIELD(heap_bytes) },
+	{ "maxmemory", "BYTES", "keys go, or writes are refused, when so much is used; 0: no limit (0)",
+	  parse_maxmemory, FIELD(maxmemory), true },
+	{ "maxmemory-policy", "NAME", VG_EVICTION_NAMES " (allkeys-s3fifo)", parse_policy_of_memory,
+	  FIELD(maxmemory_policy), true },
 	{ "chunk-size", "BYTES", "allocations larger than this are spread over nodes (256k)", parse_chunk,
 	  FIELD(chunk_bytes), true },
 	{ "connections", "N", "connections each worker serves at once (4096)", parse_connections, FIELD(connections) },
@@ -227,6 +240,7 @@ void vg_options_default(struct vg_options_text *text)
 		.cpu_text = "function",
 		.arena_bytes = 256 * MIB,
 		.heap_bytes = GIB,
+		.maxmemory_policy = "allkeys-s3fifo",
 		.chunk_bytes = 256 << 10,
 		.connections = 4096,
 		.bpf = "auto",

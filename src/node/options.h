@@ -42,6 +42,8 @@ struct vg_options {
 	bool cpu_as_queue;
 	bool memcache_udp; /* the memcached port answers get over UDP */
 	__u64 arena_bytes, heap_bytes, chunk_bytes;
+	__u64 maxmemory; /* bytes, 0: no limit but those */
+	char maxmemory_policy[VG_OPTION_TEXT_MAX];
 	__u64 connections; /* for each worker */
 	__u64 idle_timeout_s;
 	char bpf[VG_OPTION_TEXT_MAX]; /* auto, off, require */

@@ -25,18 +25,25 @@ static void set_settings(struct vg_world *world)
 
 	world->settings_at ^= 1;
 	*settings = (struct vg_settings){
-		.maxmemory = options->heap_bytes,
 		.chunk_bytes = options->chunk_bytes,
 		.value_bytes_max = VG_VALUE_MAX,
 		.idle_timeout_s = (__u32)options->idle_timeout_s,
 		.config_file = world->config_file,
-		.mem_eviction = "noeviction",
 	};
 	for (int door = 0; door < VG_DOOR_MAX; door++)
 		settings->port[door] = (__u16)world->options.port[door];
 	settings->port[VG_DOOR_MEM] = world->cluster->node[world->cluster->self].port_mem;
 	snprintf(settings->password, sizeof(settings->password), "%s", options->password);
 	__atomic_store_n(&world->settings, settings, __ATOMIC_RELEASE);
+}
+
+static void set_limit(struct vg_world *world)
+{
+	const char *text = world->options.maxmemory_policy;
+	enum vg_eviction policy = VG_EVICTION_NONE;
+
+	(void)vg_eviction_parse(text, strlen(text), &policy); /* checked when it was read */
+	vg_store_limit(world->store, policy, world->options.maxmemory);
 }
 
 void vg_world_reload(struct vg_world *world, const struct vg_options *options)
@@ -53,6 +60,13 @@ void vg_world_reload(struct vg_world *world, const struct vg_options *options)
 	}
 	if (world->wal && !vg_wal_sync_parse(options->appendfsync, &sync))
 		vg_wal_set_sync(world->wal, sync);
+	/* What CONFIG SET has said since stays, unless the file says something new. */
+	if (world->options.maxmemory != options->maxmemory ||
+	    strcmp(world->options.maxmemory_policy, options->maxmemory_policy)) {
+		world->options.maxmemory = options->maxmemory;
+		memcpy(world->options.maxmemory_policy, options->maxmemory_policy, sizeof(options->maxmemory_policy));
+		set_limit(world);
+	}
 	memcpy(world->options.password, options->password, sizeof(options->password));
 	__atomic_store_n(&world->maps.config->budget_per_ms, (__u32)options->xdp_budget, __ATOMIC_RELAXED);
 	/* Workers take the new settings within a housekeeping tick; by the next reload nobody reads the ones before. */
@@ -222,6 +236,7 @@ static int build(struct vg_world *world, char *why, size_t why_bytes)
 		return error;
 	vg_saver_init(world);
 	set_settings(world);
+	set_limit(world);
 	set_cpu_settings(world);
 	vg_bpfmaps_publish(&world->maps, world->cluster, &world->options);
 	world->workers = aligned_alloc(64, VG_ALIGN_UP(world->worker_count * sizeof(*world->workers), 64UL));

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/evict.h"
 
+#include <strings.h>
+
 #include "pool/cut.h"
 #include "pool/observe.h"
 #include "pool/room.h"
@@ -32,6 +34,32 @@ void vg_store_limit(struct vg_store *store, enum vg_eviction policy, __u64 maxme
 	__atomic_store_n(&store->limit.policy, policy, __ATOMIC_RELAXED);
 	__atomic_store_n(&store->limit.maxmemory, maxmemory, __ATOMIC_RELAXED);
 	__atomic_store_n(&store->limit.queues, maxmemory && policy == VG_EVICTION_S3FIFO, __ATOMIC_RELAXED);
+}
+
+void vg_store_limit_get(const struct vg_store *store, enum vg_eviction *ret_policy, __u64 *ret_maxmemory)
+{
+	*ret_policy = (enum vg_eviction)__atomic_load_n(&store->limit.policy, __ATOMIC_RELAXED);
+	*ret_maxmemory = __atomic_load_n(&store->limit.maxmemory, __ATOMIC_RELAXED);
+}
+
+static const char *const names[] = { [VG_EVICTION_NONE] = "noeviction",
+				     [VG_EVICTION_S3FIFO] = "allkeys-s3fifo",
+				     [VG_EVICTION_LRU] = "allkeys-lru",
+				     [VG_EVICTION_TTL] = "volatile-ttl" };
+
+const char *vg_eviction_text(enum vg_eviction policy)
+{
+	return names[policy];
+}
+
+int vg_eviction_parse(const char *text, size_t length, enum vg_eviction *ret_policy)
+{
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) == length && !strncasecmp(names[i], text, length)) {
+			*ret_policy = (enum vg_eviction)i;
+			return 0;
+		}
+	return -EINVAL;
 }
 
 void vg_evict_to_limit(struct vg_store *store, struct vg_store_worker *worker)

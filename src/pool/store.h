@@ -169,6 +169,11 @@ void vg_store_clear(struct vg_store *store); /* keys, not handles */
  */
 enum vg_eviction { VG_EVICTION_NONE = 0, VG_EVICTION_S3FIFO, VG_EVICTION_LRU, VG_EVICTION_TTL };
 void vg_store_limit(struct vg_store *store, enum vg_eviction policy, __u64 maxmemory);
+void vg_store_limit_get(const struct vg_store *store, enum vg_eviction *ret_policy, __u64 *ret_maxmemory);
+/* By Redis's names for maxmemory-policy. -EINVAL. */
+#define VG_EVICTION_NAMES "noeviction, allkeys-s3fifo, allkeys-lru, volatile-ttl"
+const char *vg_eviction_text(enum vg_eviction policy);
+int vg_eviction_parse(const char *text, size_t length, enum vg_eviction *ret_policy);
 
 /* ---- walking --------------------------------------------------------------------------------------------------- */
 

@@ -135,13 +135,11 @@ struct vg_env;
 
 struct vg_settings { /* what services may read of the configuration; reloads swap the pointer */
 	char password[256];	  /* RESP AUTH and requirepass; empty: none */
-	__u64 maxmemory;	  /* heap tier */
 	__u64 chunk_bytes;	  /* handle allocations larger than this are spread over nodes */
 	__u64 value_bytes_max;
 	__u32 idle_timeout_s;	  /* RESP client idle timeout, 0: never */
 	const char *config_file;  /* or NULL */
 	__u16 port[VG_DOOR_MAX];  /* 0: not listened on */
-	char mem_eviction[24];	  /* maxmemory-policy as CONFIG GET says it: "noeviction" */
 };
 
 /* The CPU pool's part of the configuration; the same until the node ends. */

@@ -313,7 +313,6 @@ static inline void mem_world_start(__u16 nodes)
 	mem_world.clock.unix_ns = MEM_NOW_MS * 1000000;
 	mem_world.clock.monotonic_ns = 5000000000ULL;
 	mem_world.settings.port[VG_DOOR_MEM] = 30000;
-	mem_world.settings.maxmemory = MEM_HEAP_BYTES;
 	mem_world.settings.value_bytes_max = VG_VALUE_MAX;
 	mem_world.settings.chunk_bytes = VG_VALUE_MAX;
 	for (__u16 i = 0; i < nodes; i++) {

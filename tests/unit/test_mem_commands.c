@@ -227,6 +227,7 @@ static void test_keys(void **state)
 		{ "OBJECT ENCODING nope", NIL },
 		{ "OBJECT REFCOUNT d", ":1\r\n" },
 		{ "OBJECT IDLETIME d", ":0\r\n" },
+		{ "OBJECT FREQ d", ":1\r\n" },
 		{ "OBJECT NONSENSE d", "-ERR unknown subcommand 'NONSENSE'. Try OBJECT HELP.\r\n" },
 		{ "MEMORY USAGE nope", NIL },
 		{ "FLUSHDB ASYNC", "+OK\r\n" },
@@ -278,6 +279,19 @@ static void test_server(void **state)
 	static const struct exchange exchanges[] = {
 		{ "CONFIG GET maxmemory-policy", "*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n",
 		  "%1\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n" },
+		{ "CONFIG SET maxmemory 1 maxmemory-policy noeviction", "+OK\r\n" },
+		{ "CONFIG GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$1\r\n1\r\n",
+		  "%1\r\n$9\r\nmaxmemory\r\n$1\r\n1\r\n" },
+		{ "SET over limit", "-OOM command not allowed when used memory > 'maxmemory'.\r\n" },
+		{ "CONFIG SET maxmemory lots", "-ERR CONFIG SET failed (possibly related to argument 'maxmemory') - "
+					       "argument must be a memory value\r\n" },
+		{ "CONFIG SET maxmemory 1gb maxmemory-policy allkeys-lru", "+OK\r\n" },
+		{ "SET over limit", "+OK\r\n" },
+		{ "DEL over", ":1\r\n" },
+		{ "CONFIG SET maxmemory-policy allkeys-best",
+		  "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-policy') - argument must be one of the "
+		  "following: noeviction, allkeys-s3fifo, allkeys-lru, volatile-ttl\r\n" },
+		{ "CONFIG SET maxmemory 0 maxmemory-policy noeviction", "+OK\r\n" },
 		{ "CONFIG GET nonsense", "*0\r\n", "%0\r\n" },
 		{ "CONFIG SET slowlog-max-len 10", "+OK\r\n" },
 		{ "CONFIG GET slowlog-max-l?n", "*2\r\n$15\r\nslowlog-max-len\r\n$2\r\n10\r\n",

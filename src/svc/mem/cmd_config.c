@@ -38,12 +38,52 @@ static void read_bind(const struct vg_env *env, char value[VALUE_BYTES])
 
 static void read_maxmemory(const struct vg_env *env, char value[VALUE_BYTES])
 {
-	snprintf(value, VALUE_BYTES, "%llu", (unsigned long long)env->settings->maxmemory);
+	enum vg_eviction policy;
+	__u64 maxmemory;
+
+	vg_store_limit_get(env->store, &policy, &maxmemory);
+	snprintf(value, VALUE_BYTES, "%llu", (unsigned long long)maxmemory);
+}
+
+static const char *write_maxmemory(struct vg_env *env, const struct vg_resp_arg *value, bool set)
+{
+	enum vg_eviction policy;
+	char text[VALUE_BYTES];
+	__u64 maxmemory;
+
+	if (value->length >= sizeof(text))
+		return "argument must be a memory value";
+	memcpy(text, value->data, value->length);
+	text[value->length] = '\0';
+	if (vg_size_parse(text, 1ULL << 50, &maxmemory))
+		return "argument must be a memory value";
+	if (!set)
+		return NULL;
+	vg_store_limit_get(env->store, &policy, &(__u64){ 0 });
+	vg_store_limit(env->store, policy, maxmemory);
+	return NULL;
 }
 
 static void read_policy(const struct vg_env *env, char value[VALUE_BYTES])
 {
-	snprintf(value, VALUE_BYTES, "%s", env->settings->mem_eviction[0] ? env->settings->mem_eviction : "noeviction");
+	enum vg_eviction policy;
+	__u64 maxmemory;
+
+	vg_store_limit_get(env->store, &policy, &maxmemory);
+	snprintf(value, VALUE_BYTES, "%s", vg_eviction_text(policy));
+}
+
+static const char *write_policy(struct vg_env *env, const struct vg_resp_arg *value, bool set)
+{
+	enum vg_eviction policy, before;
+	__u64 maxmemory;
+
+	if (vg_eviction_parse(value->data, value->length, &policy))
+		return "argument must be one of the following: " VG_EVICTION_NAMES;
+	vg_store_limit_get(env->store, &before, &maxmemory);
+	if (set)
+		vg_store_limit(env->store, policy, maxmemory);
+	return NULL;
 }
 
 static void read_port(const struct vg_env *env, char value[VALUE_BYTES])
@@ -198,8 +238,8 @@ static const struct parameter parameters[] = {
 	{ "dbfilename", VG_SNAPSHOT_NAME },
 	{ "dir", NULL, read_dir },
 	{ "latency-monitor-threshold", NULL, NULL, &vg_watch_settings.latency_threshold_ms, 0, INT64_MAX / 1000000 },
-	{ "maxmemory", NULL, read_maxmemory },
-	{ "maxmemory-policy", NULL, read_policy },
+	{ "maxmemory", NULL, read_maxmemory, .write = write_maxmemory },
+	{ "maxmemory-policy", NULL, read_policy, .write = write_policy },
 	{ "notify-keyspace-events", NULL, read_notify, .write = write_notify },
 	{ "port", NULL, read_port },
 	{ "proto-max-bulk-len", NULL, read_value_max },

@@ -85,21 +85,40 @@ static void size_for_people(struct report *report, const char *name, __u64 bytes
 		line(report, "%s:%.2f%c", name, size, units[unit]);
 }
 
+/* With the arena, which is touched whole at start. 0: not known. */
+static __u64 resident_bytes(void)
+{
+	FILE *file = fopen("/proc/self/statm", "re");
+	unsigned long long size, resident = 0;
+
+	if (file && fscanf(file, "%llu %llu", &size, &resident) != 2)
+		resident = 0;
+	if (file)
+		fclose(file);
+	return resident * (__u64)sysconf(_SC_PAGESIZE);
+}
+
 static void memory(struct report *report)
 {
 	const struct vg_store_stats *store = &report->store;
-	__u64 used = store->arena_used + store->heap_used, limit = store->arena_bytes + store->heap_bytes;
+	__u64 used = store->used, resident = resident_bytes(), total, limit;
+	enum vg_eviction policy;
 	struct rusage usage;
 
+	vg_store_limit_get(report->env->store, &policy, &limit);
+	total = store->arena_bytes + store->heap_bytes;
 	LINE_U64(report, "used_memory", used);
 	size_for_people(report, "used_memory_human", used);
+	LINE_U64(report, "used_memory_rss", resident);
+	size_for_people(report, "used_memory_rss_human", resident);
 	if (getrusage(RUSAGE_SELF, &usage) == 0)
 		LINE_U64(report, "used_memory_peak_rss", (__u64)usage.ru_maxrss * 1024);
 	LINE_U64(report, "used_memory_dataset", used);
 	LINE_U64(report, "maxmemory", limit);
 	size_for_people(report, "maxmemory_human", limit);
-	line(report, "maxmemory_policy:%s",
-	     report->env->settings->mem_eviction[0] ? report->env->settings->mem_eviction : "noeviction");
+	line(report, "maxmemory_policy:%s", vg_eviction_text(policy));
+	line(report, "mem_fragmentation_ratio:%.2f", used ? (double)resident / (double)used : 0.0);
+	LINE_U64(report, "virgo_memory_bytes", total);
 	LINE_U64(report, "virgo_arena_bytes", store->arena_bytes);
 	LINE_U64(report, "virgo_arena_used", store->arena_used);
 	LINE_U64(report, "virgo_heap_bytes", store->heap_bytes);
@@ -169,7 +188,7 @@ static void statistics(struct report *report)
 	LINE_U64(report, "total_net_input_bytes", stats->bytes_in);
 	LINE_U64(report, "total_net_output_bytes", stats->bytes_out);
 	LINE_U64(report, "expired_keys", report->store.expired);
-	line(report, "evicted_keys:0");
+	LINE_U64(report, "evicted_keys", report->store.evicted);
 	LINE_U64(report, "keyspace_hits", stats->hits);
 	LINE_U64(report, "keyspace_misses", stats->misses);
 	LINE_U64(report, "virgo_requests_stream", stats->requests_stream);

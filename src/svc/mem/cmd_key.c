@@ -216,15 +216,13 @@ int vg_cmd_object_idletime(struct vg_call *call)
 	return 0;
 }
 
+/* Uses are counted up to 3, whatever the policy: S3-FIFO goes by them. */
 int vg_cmd_object_freq(struct vg_call *call)
 {
 	struct vg_key_facts facts;
 
 	if (facts_of(call, 2, &facts))
-		vg_resp_error(call->out,
-			      "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
-			      "note that when switching between policies at runtime LRU and LFU data will take "
-			      "some time to adjust.");
+		vg_resp_integer(call->out, facts.frequency);
 	else
 		vg_resp_null(call->out, call->version);
 	return 0;
@@ -234,7 +232,7 @@ int vg_cmd_object_help(struct vg_call *call)
 {
 	static const char *const lines[] = {
 		"ENCODING <key>", "    Say how the value would be kept by Redis: int, embstr or raw.",
-		"FREQ <key>", "    Refused: uses are not counted.",
+		"FREQ <key>", "    Uses that eviction has not yet taken away, 0 to 3.",
 		"IDLETIME <key>", "    Seconds since the key was used last, in steps of 16.",
 		"REFCOUNT <key>", "    Always 1: values are not shared.",
 		NULL,

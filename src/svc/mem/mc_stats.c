@@ -143,12 +143,15 @@ static void settings(struct vg_mc_call *call)
 {
 	const struct vg_settings *settings = call->env->settings;
 	struct vg_store_stats store;
+	enum vg_eviction policy;
+	__u64 limit;
 
 	vg_store_stats(call->env->store, &store);
-	STAT_U64(call->out, "maxbytes", store.arena_bytes + store.heap_bytes);
+	vg_store_limit_get(call->env->store, &policy, &limit);
+	STAT_U64(call->out, "maxbytes", limit ?: store.arena_bytes + store.heap_bytes);
 	STAT_U64(call->out, "tcpport", settings->port[VG_DOOR_MEMCACHE] ?: settings->port[VG_DOOR_MEM]);
-	stat(call->out, "evictions", "%s", strcmp(settings->mem_eviction, "noeviction") ? "on" : "off");
-	stat(call->out, "eviction_policy", "%s", settings->mem_eviction);
+	stat(call->out, "evictions", "%s", limit && policy != VG_EVICTION_NONE ? "on" : "off");
+	stat(call->out, "eviction_policy", "%s", vg_eviction_text(policy));
 	STAT_U64(call->out, "num_threads", call->env->workers);
 	stat(call->out, "cas_enabled", "yes");
 	stat(call->out, "auth_enabled_ascii", "%s", settings->password[0] ? "yes" : "no");
@@ -165,7 +168,7 @@ static void items(struct vg_mc_call *call)
 
 	vg_store_stats(call->env->store, &store);
 	STAT_U64(call->out, "items:1:number", store.keys);
-	STAT_U64(call->out, "items:1:evicted", 0);
+	STAT_U64(call->out, "items:1:evicted", store.evicted);
 	end(call);
 }
 
