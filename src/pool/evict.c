@@ -203,8 +203,8 @@ static bool evict_small(struct vg_store *store, struct vg_store_worker *worker)
 }
 
 /*
- * One bucket under the hand. What is not in the main queue, though it was never used, has its place in the ring ahead of
- * it, or was lost from it (moved, or overrun): one round more will tell.
+ * One bucket under the hand. What is not in the main queue, though it was never used, has its place in the ring ahead
+ * of it, or was lost from it (moved, or overrun): one round more will tell.
  */
 static bool evict_in_bucket(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place,
 			    bool in_heap)

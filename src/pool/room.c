@@ -8,7 +8,8 @@
 #define DEMOTE_BUCKETS 32    /* looked at for cold values each time the arena is found full */
 #define SLABS_AT_ONCE 6	     /* emptied for one cell, at most */
 #define DEMOTE_ROUNDS 4
-#define SKIP_AFTER_FAILURE 16 /* slabs could not be emptied: some cells are in others' caches, which takes them a second */
+/* Slabs could not be emptied, as some cells are in the caches of others, who give them back within a second or so. */
+#define SKIP_AFTER_FAILURE 16
 
 /* ---- the owner of a cell ---- */
 

@@ -80,8 +80,8 @@ void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 clas
 bool vg_slabs_extend_index(struct vg_slabs *slabs, __u64 bytes);
 /*
  * Emptying a slab, for whoever moves or removes its items (room.c). A drained slab gives no cells; it is empty as soon
- * as the last one has come back. `sparse` is the one with the least in it of an item class that has a slab's worth of free
- * cells elsewhere; `next` is any slab of items, another one each time. False: there is none.
+ * as the last one has come back. `sparse` is the one with the least in it of an item class that has a slab's worth of
+ * free cells elsewhere; `next` is any slab of items, another one each time. False: there is none.
  */
 #define VG_SLAB_EXCLUDED_MAX 4
 struct vg_slab_excluded { /* slabs that could not be emptied, just now */
