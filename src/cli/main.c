@@ -107,7 +107,9 @@ const struct cli_command cli_commands[] = {
 	{ "attach", "JOB", "stay with a job: its output, its end; our input is its own",
 	  "  --no-input           our standard input is left alone", cli_attach },
 	{ "kill", "JOB...", "end jobs", "  -s, --signal NAME    with a signal (default: cancel them)", cli_kill },
-	{ "top", "", "show nodes and jobs, live",
+	{ "hotkeys", "", "show the keys of every node that are asked for most",
+	  "  --count N            so many a node (default 10, at most 128)", cli_hotkeys },
+	{ "top", "[mem]", "show nodes and jobs, live; with mem: the memory pool",
 	  "  --once               once, and leave\n"
 	  "  --interval SPAN      between two pictures (default 1s)",
 	  cli_top },

@@ -215,10 +215,14 @@ static int show_for_ever(struct top *top)
 int cli_top(struct cli *cli, int argc, char **argv)
 {
 	struct top top = { .cli = cli, .interval_ms = 1000 };
-	int first = cli_parse(cli, argc, argv, top_options, top_option, &top, 0, 0), code;
+	int first = cli_parse(cli, argc, argv, top_options, top_option, &top, 0, 1), code;
 
 	if (first < 0)
 		return cli_parse_exit(first);
+	if (first < argc && strcmp(argv[first], "mem") == 0)
+		return cli_top_mem(cli, top.once, top.interval_ms);
+	if (first < argc)
+		return cli_complain(cli, CLI_USAGE, "top: there is a view of mem, none of \"%s\"", argv[first]);
 	cli_job_owner(cli);
 	code = cli_connect(cli);
 	if (code)

@@ -139,6 +139,7 @@ int vg_cmd_time(struct vg_call *call);
 int vg_cmd_debug_sleep(struct vg_call *call);
 int vg_cmd_wait(struct vg_call *call);
 int vg_cmd_role(struct vg_call *call);
+int vg_cmd_virgo_hotkeys(struct vg_call *call);
 int vg_cmd_debug_help(struct vg_call *call);
 int vg_cmd_slowlog_get(struct vg_call *call);
 int vg_cmd_slowlog_len(struct vg_call *call);

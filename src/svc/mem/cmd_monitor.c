@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* MONITOR: every command, as a line to who asked for it. The lines travel as messages do (hub.h), and so are bounded. */
+/* MONITOR: every command, as a line to who asked. The lines travel as messages do (hub.h), and so are bounded. */
 #include "svc/mem/monitor.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* MULTI, EXEC, DISCARD, WATCH, UNWATCH; and VIRGO.EXEC, a transaction in one message, as nodes send it to each other. */
+/* MULTI, EXEC, DISCARD, WATCH, UNWATCH; and VIRGO.EXEC, a transaction in one message, as nodes send it to others. */
 #include <errno.h>
 
 #include "svc/mem/cmd.h"

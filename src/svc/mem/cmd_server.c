@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "svc/mem/cmd.h"
+#include "svc/mem/hotkeys.h"
 #include "svc/mem/resp_watch.h"
 
 int vg_cmd_time(struct vg_call *call)
@@ -52,6 +53,35 @@ int vg_cmd_debug_sleep(struct vg_call *call)
 		vg_pending_done(pending);
 	}
 	return -EINPROGRESS;
+}
+
+/* ---- VIRGO.HOTKEYS ---------------------------------------------------------------------------------------------- */
+
+#define HOT_KEYS_MAX 128
+
+/* VIRGO.HOTKEYS [count]: the share of all commands on keys in ten thousandths, its possible error, and the key. */
+int vg_cmd_virgo_hotkeys(struct vg_call *call)
+{
+	struct vg_hot_key key[HOT_KEYS_MAX];
+	__u64 samples;
+	__s64 count = 10;
+
+	if (call->args > 2)
+		return vg_call_arity_error(call);
+	if (call->args == 2 && !vg_call_integer(call, 1, &count))
+		return 0;
+	count = count < 1 ? 1 : count > HOT_KEYS_MAX ? HOT_KEYS_MAX : count;
+	count = vg_hot_report(call->env, key, (int)count, &samples);
+	vg_resp_array(call->out, (__u64)count);
+	for (__s64 i = 0; i < count; i++) {
+		__u32 length = key[i].length < VG_HOT_KEY_BYTES ? key[i].length : VG_HOT_KEY_BYTES;
+
+		vg_resp_array(call->out, 3);
+		vg_resp_bulk(call->out, key[i].key, length);
+		vg_resp_integer(call->out, samples ? (__s64)(10000ULL * key[i].count / samples) : 0);
+		vg_resp_integer(call->out, samples ? (__s64)(10000ULL * key[i].error / samples) : 0);
+	}
+	return 0;
 }
 
 /* ---- WAIT, ROLE ------------------------------------------------------------------------------------------------- */

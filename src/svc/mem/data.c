@@ -189,8 +189,9 @@ static int noted_transaction(void *context, const struct vg_entry *old, struct v
 	const struct noted *noted = context;
 	int error = noted->transaction(noted->context, old, changes, count);
 
+	/* RENAME: the new name is told before the old one goes. */
 	if (!error && count == 2 && changes[0].action == VG_CHANGE_DELETE && changes[1].action == VG_CHANGE_STORE)
-		vg_event_note(vg_mem_shared(noted->call->env), VG_EVENT_NEW, "new", &noted->keys[1], false, 0); /* RENAME */
+		vg_event_note(vg_mem_shared(noted->call->env), VG_EVENT_NEW, "new", &noted->keys[1], false, 0);
 	for (int i = 0; i < count && !error; i++) {
 		struct vg_entry before = old[i];
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The keys as a command sees them: the store's; or, between MULTI and EXEC's end, the transaction's own view of it
- * (view.c), which becomes the store's all at once. Handlers of commands that name keys go through here and nowhere else.
+ * (view.c), which becomes the store's all at once. Handlers of commands that name keys go through here, nowhere else.
  */
 #ifndef VG_MEM_DATA_H
 #define VG_MEM_DATA_H

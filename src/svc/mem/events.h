@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What has happened to keys, for who wants to hear of it: key-space notifications and clients that keep copies. A change
- * is noted where it is made, in memory of its thread, often with the bucket locked; it is told when the command has
- * ended, or at the end of the turn. Nobody listens: one load.
+ * What has happened to keys, for who wants to hear of it: key-space notifications and clients that keep copies. A
+ * change is noted where it is made, in memory of its thread, often with the bucket locked; it is told when the command
+ * has ended, or at the end of the turn. Nobody listens: one load.
  *
  * Commands of RESP note their changes themselves, by the names that Redis gives them (data.c); the store's observer
  * notes all others: the binary protocol, memcached, datagrams, and what expires or is evicted.

@@ -38,8 +38,8 @@ static void exec_free(struct exec *exec)
 /* Does it look at more than its keys? What concerns the connection, channels or the clock does not. */
 static bool stands_alone(const struct vg_command *command)
 {
-	return !command->first && strcmp(command->group, "connection") != 0 && strcmp(command->group, "pubsub") != 0 &&
-	       strcmp(command->name, "time") != 0 && strcmp(command->name, "unwatch") != 0;
+	return !command->first && strcmp(command->group, "connection") && strcmp(command->group, "pubsub") &&
+	       strcmp(command->name, "time") && strcmp(command->name, "unwatch");
 }
 
 /* ---- one command ------------------------------------------------------------------------------------------------ */
@@ -50,7 +50,8 @@ static int run_one(struct exec *exec, const struct vg_queued *queued, struct vg_
 {
 	struct vg_client *client = exec->client;
 	struct vg_call call = { .env = exec->env, .out = &exec->answers, .command = queued->command,
-				.queued = true, .arg = (struct vg_resp_arg *)queued->arg, .args = queued->args, .view = view,
+				.queued = true, .arg = (struct vg_resp_arg *)queued->arg, .args = queued->args,
+				.view = view,
 				.forwarded = exec->forwarded, .alone = exec->alone, .now_ms = exec->now_ms,
 				.done = on_answer, .done_context = exec };
 

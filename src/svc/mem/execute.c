@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "svc/mem/handle.h"
+#include "svc/mem/hotkeys.h"
 #include "svc/mem/mem.h"
 #include "virgo/wire_codec.h"
 
@@ -73,6 +74,8 @@ static enum vg_mem_outcome get(struct vg_env *env, const struct vg_mem_request *
 
 	if (!owned_here(env, request))
 		return other_owner(env, request, answer);
+	if (vg_hot_takes(vg_mem_worker(env)->hot))
+		vg_hot_take(vg_mem_worker(env)->hot, env, key.data, key.length, key.hash);
 	length =
 		vg_store_get(env->store, &key, vg_clock_unix_ms(env->clock), buffer, VG_MEM_BUFFER_BYTES, &block, NULL);
 	if (length == -ENOENT) {

@@ -224,8 +224,8 @@ static void message_put(void *context)
 }
 
 /*
- * What nobody reads must not take the output that others' answers need: beside the configured limits the worker's own
- * share (vg_out_full) ends a subscriber. The soft limit is a limit without patience: how long it was passed is not kept.
+ * What nobody reads must not take the output that others' answers need: beside the configured hard limit the worker's
+ * own share (vg_out_full) ends a subscriber. The soft limit is kept and shown, and lies above that share.
  */
 static bool is_too_slow(const struct vg_out *out)
 {

@@ -55,7 +55,7 @@ __s64 vg_hub_publish(struct vg_env *env, enum vg_topic_kind kind, const void *ch
 /* Could anybody hear of a message? One load a worker. */
 bool vg_hub_has_listeners(const struct vg_mem_shared *shared);
 
-/* Something that nobody asked for was appended to the session's output: send it, and close a session that has too much. */
+/* What nobody asked for was appended to the session's output: send it, and close a session that has too much. */
 void vg_hub_pushed(struct vg_session *session);
 
 /* ---- looking ---------------------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 
 #include "svc/mem/events.h"
 #include "svc/mem/mc.h"
+#include "svc/mem/hotkeys.h"
 #include "svc/mem/pause.h"
 #include "svc/mem/resp.h"
 #include "svc/mem/shared.h"
@@ -17,6 +18,7 @@ static void worker_free(struct vg_env *env)
 	struct vg_mem_worker *worker = env->services[VG_SERVICE_MEM];
 
 	vg_mem_mc_deinit(env);
+	vg_hot_free(worker->hot, env->mem);
 	vg_window_free(worker->window);
 	env->mem->free(env->mem->context, worker);
 	env->services[VG_SERVICE_MEM] = NULL;
@@ -42,6 +44,7 @@ static int mem_init(struct vg_env *env)
 	memset(worker, 0, sizeof(*worker));
 	env->services[VG_SERVICE_MEM] = worker;
 	error = vg_window_new(&worker->window, VG_WINDOW_CLIENTS, vg_env_random(env));
+	error = error ?: vg_hot_new(&worker->hot, env);
 	error = error ?: vg_mem_shared_join(env);
 	error = error ?: vg_mem_mc_init(env);
 	error = error ?: vg_mem_resp_init(env);

@@ -14,12 +14,14 @@ struct vg_window;
 struct vg_mem_shared;
 struct vg_client_more;
 struct vg_paused;
+struct vg_hot_sketch;
 
 /* The service's state on one worker: env->services[VG_SERVICE_MEM]. */
 struct vg_mem_worker {
 	struct vg_window *window;
 	void *resp;			/* the RESP face's own */
 	struct vg_mem_shared *shared;	/* with the node's other workers, see shared.h */
+	struct vg_hot_sketch *hot;	/* the keys most asked for, see hotkeys.h */
 	struct vg_paused *paused;	/* sessions that CLIENT PAUSE holds, see pause.c */
 	struct vg_client_more *tracking_first; /* connections of this worker that keep copies */
 	struct vg_mc_counts *mc;	/* the memcached face's own */

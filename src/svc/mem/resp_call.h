@@ -254,9 +254,10 @@ enum vg_client_flag {
 	VG_CLIENT_BARRIER = 64,		/* nothing starts before what is pending has ended */
 	VG_CLIENT_MULTI = 128,		/* commands wait for EXEC */
 	VG_CLIENT_PUBSUB = 256,		/* has subscriptions */
-	VG_CLIENT_TRACKING = 1024,	/* keeps copies of what it reads */
 	VG_CLIENT_CUT_OFF = 512,	/* reads too slowly: is being closed, and is sent nothing more */
-	VG_CLIENT_GATED = VG_CLIENT_MULTI | VG_CLIENT_PUBSUB | VG_CLIENT_TRACKING, /* commands are looked at before they run: gate.c */
+	VG_CLIENT_TRACKING = 1024,	/* keeps copies of what it reads */
+	/* Commands are looked at before they run: gate.c */
+	VG_CLIENT_GATED = VG_CLIENT_MULTI | VG_CLIENT_PUBSUB | VG_CLIENT_TRACKING,
 };
 
 struct vg_client_more;

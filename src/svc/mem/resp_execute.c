@@ -5,6 +5,7 @@
 
 #include "svc/mem/cmd.h"
 #include "svc/mem/events.h"
+#include "svc/mem/hotkeys.h"
 #include "svc/mem/monitor.h"
 #include "svc/mem/resp_call.h"
 #include "svc/mem/resp_watch.h"
@@ -12,6 +13,13 @@
 
 static bool check(struct vg_call *call);
 static void needs_connection(struct vg_call *call);
+
+static void note_hot(struct vg_call *call)
+{
+	struct vg_key key = vg_call_key(call, call->command->first);
+
+	vg_hot_take(vg_mem_worker(call->env)->hot, call->env, key.data, key.length, key.hash);
+}
 
 /* Timed if it may be slow. */
 static int run_here(struct vg_call *call)
@@ -25,6 +33,8 @@ static int run_here(struct vg_call *call)
 		return 0;
 	}
 	vg_monitor_feed(call);
+	if (call->command->first && vg_hot_takes(vg_mem_worker(call->env)->hot))
+		note_hot(call);
 	if (call->client && call->client->flags & VG_CLIENT_TRACKING && call->command->flags & VG_CMD_READONLY)
 		vg_tracking_remember(call);
 	if (!vg_watch_wants_time(call)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The one table of commands: what dispatch, routing, COMMAND and the checks of arguments know comes from here. Arity,
- * flags, categories and key positions are those of redis-server 7.0 (tests/netns/test_resp_oracle.sh compares them).
+ * flags, categories and key positions are those of redis-server 7.0 (tests/oracle/test_resp.sh compares them).
  */
 #include <assert.h>
 
@@ -294,8 +294,8 @@ const struct vg_command vg_commands[] = {
 	  "Makes the connection as it was when new." },
 	{ "restore", vg_cmd_restore, NULL, -4, WM | VG_CMD_LONG, KEYSPACE | DANGER, ONE_KEY, "generic", "2.6.0",
 	  "OW update", "", "Makes a key of what DUMP gave." },
-	{ "role", vg_cmd_role, NULL, 1, VG_CMD_NOSCRIPT | ANYTIME | F, VG_ACL_ADMIN | DANGER, NO_KEY, "server", "2.8.12",
-	  "", "", "A node is nobody's replica." },
+	{ "role", vg_cmd_role, NULL, 1, VG_CMD_NOSCRIPT | ANYTIME | F, VG_ACL_ADMIN | DANGER, NO_KEY, "server",
+	  "2.8.12", "", "", "A node is nobody's replica." },
 	{ "save", vg_cmd_save, NULL, 1, SAVING | VG_CMD_NO_MULTI, 0, NO_KEY, "server", "1.0.0", "", "",
 	  "Makes a snapshot and waits for it." },
 	{ "scan", vg_cmd_scan, NULL, -2, R | VG_CMD_LONG, KEYSPACE, NO_KEY, "generic", "2.8.0", "",
@@ -345,6 +345,8 @@ const struct vg_command vg_commands[] = {
 	{ "virgo.free", vg_cmd_virgo_free, NULL, 2, W, 0, NO_KEY, "virgo", "0.1.0", "", "", "Gives memory back." },
 	{ "virgo.get", vg_cmd_virgo_get, NULL, 4, R, 0, NO_KEY, "virgo", "0.1.0", "", "",
 	  "Reads bytes of memory: handle, offset, length." },
+	{ "virgo.hotkeys", vg_cmd_virgo_hotkeys, NULL, -1, R, 0, NO_KEY, "virgo", "0.2.0", "", ND,
+	  "Keys most asked for on this node, their share of all in ten thousandths, and how wrong that may be." },
 	{ "virgo.set", vg_cmd_virgo_set, NULL, 4, W, 0, NO_KEY, "virgo", "0.1.0", "", "",
 	  "Writes bytes of memory: handle, offset, data." },
 	{ "wait", vg_cmd_wait, NULL, 3, VG_CMD_NOSCRIPT, CONN, NO_KEY, "generic", "3.0.0", "",

@@ -184,7 +184,8 @@ int vg_view_facts(struct vg_view *view, const struct vg_key *key, struct vg_key_
 	if (!entry->now.exists)
 		return -ENOENT;
 	*ret_facts = (struct vg_key_facts){ .value_length = entry->now.length, .expire_ms = entry->now.expire_ms,
-					    .memory_bytes = entry->now.length + key->length + sizeof(struct vg_bucket) };
+					    .memory_bytes = entry->now.length + key->length +
+							    sizeof(struct vg_bucket) };
 	return 0;
 }
 
@@ -276,8 +277,8 @@ int vg_view_update(struct vg_view *view, const struct vg_key *key, vg_update_fn 
 /* As the store does: the same key twice is one entry, and its last change wins. */
 int vg_view_transact(struct vg_view *view, const struct vg_key *keys, int count, vg_transaction_fn fn, void *context)
 {
-	size_t bytes = (size_t)count * (sizeof(struct vg_entry) + sizeof(struct vg_change) + sizeof(struct owned *) +
-					sizeof(__u64));
+	size_t each = sizeof(struct vg_entry) + sizeof(struct vg_change) + sizeof(struct owned *) + sizeof(__u64);
+	size_t bytes = (size_t)count * each;
 	struct vg_entry *old = view->mem->alloc(view->mem->context, bytes ? bytes : 1);
 	struct vg_change *change;
 	struct owned **value;

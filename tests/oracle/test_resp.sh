@@ -57,7 +57,7 @@ PIDS+=($!)
 tap_ok "redis-server is there" wait_for 7000 $!
 tap_ok "virgod is there" start 30000 --workers 2
 replay() { # SEED: one half of the commands; what differs is printed, with the seed that shows it again
-	timeout $((120 + COMMANDS / 500)) ip netns exec "$NS" "$B/tests/netns/resp_oracle" 7000 30000 "$1" $((COMMANDS / 2)) ||
+	timeout $((120 + COMMANDS / 500)) ip netns exec "$NS" "$B/tests/oracle/resp_oracle" 7000 30000 "$1" $((COMMANDS / 2)) ||
 		{ echo "# again: VG_SEED=$1 VG_ORACLE_COMMANDS=$COMMANDS $0"; return 1; }
 }
 tap_ok "answers are the same" replay "$SEED"
