@@ -95,7 +95,25 @@ EXAMPLES := $(patsubst %.c,$(B)/%,$(sort $(wildcard examples/*.c)))
 $(EXAMPLES): $(B)/%: $(B)/obj/%.o $(B)/libvirgo.so
 	$(call link,-L$(B) -lvirgo -Wl$(comma)-rpath$(comma)'$$ORIGIN/..')
 
+# Functions and kernel programs for the CPU pool; those of tests are built the same way.
+PLUGINS := $(patsubst %.c,$(B)/%.so,$(sort $(wildcard examples/plugins/*.c)))
+TEST_PLUGINS := $(patsubst %.c,$(B)/%.so,$(sort $(filter-out %.bpf.c,$(wildcard tests/netns/plugins/*.c))))
+$(PLUGINS) $(TEST_PLUGINS): $(B)/%.so: %.c include/virgo/function.h | deps
+	$(call say,SO,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) -shared -o $@ $<
+
+KERNEL_PROGRAMS := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(sort $(wildcard examples/kernel/*.bpf.c)))
+TEST_KERNEL_PROGRAMS := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(sort $(wildcard tests/netns/plugins/*.bpf.c)))
+$(KERNEL_PROGRAMS) $(TEST_KERNEL_PROGRAMS): $(B)/%.bpf.o: %.bpf.c vmlinux.h | deps
+	$(call say,BPF,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+$(B)/examples/kernel/allow: examples/kernel/allow
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
 .PHONY: examples
-examples: $(EXAMPLES)
+examples: $(EXAMPLES) $(PLUGINS) $(KERNEL_PROGRAMS) $(B)/examples/kernel/allow
 
 -include $(OBJECTS:.o=.d) $(EXAMPLES:$(B)/%=$(B)/obj/%.d)

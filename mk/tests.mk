@@ -90,6 +90,6 @@ test-crash: test-deps
 
 .PHONY: check-programs root-programs
 check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)
-root-programs: all $(BPF_TESTS) $(HELPERS) $(EXAMPLES) $(B)/bench/load $(B)/bench/uring_echo
+root-programs: all $(BPF_TESTS) $(HELPERS) examples $(TEST_PLUGINS) $(TEST_KERNEL_PROGRAMS) $(B)/bench/load $(B)/bench/uring_echo
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(wildcard $(addsuffix /*.c,$(TEST_OBJECT_DIRS))))

@@ -45,6 +45,11 @@ void vg_worker_turn(struct vg_worker *worker)
 		vg_worker_take_mail(worker);
 }
 
+void vg_env_turn(struct vg_env *env)
+{
+	vg_worker_turn(env->node);
+}
+
 static void end_turn(struct vg_worker *worker)
 {
 	for (int i = 0; i < VG_SERVICE_MAX; i++)

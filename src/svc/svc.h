@@ -175,6 +175,11 @@ struct vg_env {
 	void *services[VG_SERVICE_MAX];	/* each service's own, made by its init; NULL where it does not run */
 };
 
+/*
+ * A turn of the loop has begun: the first call of a turn reads the clock. What a service is called back with by env->io
+ * itself (not by the node) begins with this.
+ */
+void vg_env_turn(struct vg_env *env);
 __u64 vg_env_random(struct vg_env *env); /* not for secrets */
 void vg_env_stats_sum(const struct vg_env *env, struct vg_stats *ret_sum); /* over all workers */
 __u64 vg_env_uptime_s(const struct vg_env *env);

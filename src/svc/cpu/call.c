@@ -113,6 +113,7 @@ static void on_received(void *owner, const struct vg_io_event *event)
 {
 	struct vg_cpu_caller *caller = owner;
 
+	vg_env_turn(caller->cpu->env);
 	if (!event->more)
 		caller->receive_op = 0;
 	if (event->result <= 0 || !take(caller, event->data, (size_t)event->result))
@@ -125,6 +126,7 @@ static void on_sent(void *owner, const struct vg_io_event *event)
 {
 	struct vg_cpu_caller *caller = owner;
 
+	vg_env_turn(caller->cpu->env);
 	caller->send_op = 0;
 	if (caller->dead) {
 		bury(caller);
@@ -255,6 +257,7 @@ static void on_ended(void *owner, const struct vg_io_event *event)
 	struct vg_cpu_caller *caller = owner;
 	struct vg_io *io = caller->cpu->env->io;
 
+	vg_env_turn(caller->cpu->env);
 	caller->state = VG_CALLER_ENDING;
 	if (event->result < 0)
 		(void)vg_spawn_signal(caller->pid, caller->pidfd, SIGKILL, true);

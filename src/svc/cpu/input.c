@@ -57,6 +57,7 @@ static void on_written(void *owner, const struct vg_io_event *event)
 	struct vg_job *job = owner;
 	struct vg_cpu_input *input = &job->input;
 
+	vg_env_turn(job->cpu->env);
 	input->op = 0;
 	if (event->result > 0) {
 		input->written += (__u32)event->result;
@@ -94,6 +95,7 @@ static void on_terminal_ended(void *owner, const struct vg_io_event *event)
 {
 	struct vg_job *job = owner;
 
+	vg_env_turn(job->cpu->env);
 	job->input.op = 0;
 	vg_run_check_end(job);
 }

@@ -346,6 +346,7 @@ static void on_timeout(void *owner, const struct vg_io_event *event)
 {
 	struct vg_job *job = owner;
 
+	vg_env_turn(job->cpu->env);
 	job->timer_op = 0;
 	vg_job_stop(job, VG_JOB_TIMEOUT);
 }
@@ -465,6 +466,7 @@ static void on_linger(void *owner, const struct vg_io_event *event)
 {
 	struct vg_job *job = owner;
 
+	vg_env_turn(job->cpu->env);
 	job->linger_op = 0;
 	if (!job->attached)
 		vg_job_stop(job, VG_JOB_LOST);

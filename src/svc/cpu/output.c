@@ -94,6 +94,7 @@ static void on_read(void *owner, const struct vg_io_event *event)
 	struct vg_cpu_output *output = owner;
 	struct vg_job *job = output->job;
 
+	vg_env_turn(output->job->cpu->env);
 	output->op = 0;
 	if (event->result > 0) {
 		output->filled += (__u32)event->result;

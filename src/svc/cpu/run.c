@@ -119,6 +119,7 @@ static void on_straggler(void *owner, const struct vg_io_event *event)
 {
 	struct vg_job *job = owner;
 
+	vg_env_turn(job->cpu->env);
 	job->timer_op = 0;
 	if (job->output[0].op)
 		vg_output_close(&job->output[0]);
@@ -160,6 +161,7 @@ static void on_ended(void *owner, const struct vg_io_event *event)
 {
 	struct vg_job *job = owner;
 
+	vg_env_turn(job->cpu->env);
 	/* An error of the wait itself: it is ended, so that collecting it does not wait. */
 	if (event->result < 0)
 		(void)vg_spawn_signal(job->pid, job->pidfd, SIGKILL, true);
@@ -257,6 +259,7 @@ static void on_grace(void *owner, const struct vg_io_event *event)
 {
 	struct vg_job *job = owner;
 
+	vg_env_turn(job->cpu->env);
 	job->timer_op = 0;
 	if (!job->reaped)
 		(void)vg_spawn_signal(job->pid, job->pidfd, SIGKILL, true);
