@@ -210,6 +210,7 @@ void vg_session_flush(struct vg_session *session)
 		return;
 	}
 	vg_commit_hold_late(of_env(session->env), conn);
+	conn->owed = session->owed;
 	vg_conn_flush(conn);
 	if (session->finish)
 		vg_conn_finish(conn);
@@ -313,10 +314,12 @@ bool vg_session_locate(struct vg_env *env, __u64 id, __u32 *ret_worker, struct v
 
 static void tend_one(struct vg_worker *worker, struct vg_node_session *own, __u64 idle_ns)
 {
+	bool busy = own->session.owed || own->session.working;
+
 	if (__atomic_load_n(&own->kill, __ATOMIC_RELAXED) ||
-	    (idle_ns && !own->session.owed && worker->clock.monotonic_ns - own->session.used_ns > idle_ns))
+	    (idle_ns && !busy && worker->clock.monotonic_ns - own->session.used_ns > idle_ns))
 		vg_conn_abort(own->conn, -ECONNABORTED);
-	else if (worker->draining && !own->session.paused && !own->session.owed)
+	else if (worker->draining && !own->session.paused && !busy)
 		vg_conn_finish(own->conn);
 }
 

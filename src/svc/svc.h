@@ -231,6 +231,7 @@ struct vg_session {
 	bool finish;		  /* set by the service: close after the answers so far */
 	bool paused;
 	bool owed;		  /* set by the service: answers are still to come though input is taken */
+	bool working;		  /* set by the service: the same, but the end of input is the end of the session */
 	__u64 input_wanted;	  /* see conn.h; set by input() when it needs more */
 	char name[VG_SESSION_NAME_MAX];	/* CLIENT SETNAME */
 	char library[VG_SESSION_NAME_MAX], library_version[VG_SESSION_NAME_MAX];

@@ -142,7 +142,6 @@ static void tell_stream(struct vg_job *job, struct vg_session *session)
 	vg_out_append(session->out, &end, sizeof(end));
 	if (behind)
 		vg_out_append(session->out, job->result, behind);
-	vg_session_flush(session);
 }
 
 static void tell_datagram(struct vg_job *job)
@@ -195,4 +194,9 @@ void vg_job_tell_end(struct vg_job *job)
 	else
 		tell_stream(job, session);
 	vg_job_detach(job);
+	if (session) {
+		/* Now it owes one answer less; a session of text waits for it. */
+		vg_session_flush(session);
+		vg_session_resume(session);
+	}
 }

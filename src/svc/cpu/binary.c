@@ -139,18 +139,19 @@ static void attach(struct vg_session *session, const struct vg_frame *frame, str
 	__u64 offset = VG_BE64TOH(frame->header.argument);
 	__u64 error_offset = frame->body_length >= 8 ? load64(frame->body) : 0;
 
-	if (job->attached && job->face == VG_CPU_STREAM)
-		vg_job_detach(job); /* its owner has come back before the old connection was known to be lost */
-	if (job->attached) {
+	if (job->attached && job->face != VG_CPU_STREAM) {
 		refuse_counted(session, &frame->header, VG_JOB_REASON_TAKEN);
 		return;
 	}
 	offset = offset == VG_JOB_OFFSET_KEPT ? job->output[0].taken : offset;
 	error_offset = error_offset == VG_JOB_OFFSET_KEPT ? job->output[1].taken : error_offset;
-	if (!vg_output_rewind(&job->output[0], offset) || !vg_output_rewind(&job->output[1], error_offset)) {
+	if (!vg_output_keeps(&job->output[0], offset) || !vg_output_keeps(&job->output[1], error_offset)) {
 		refuse_counted(session, &frame->header, VG_JOB_REASON_OFFSET);
 		return;
 	}
+	vg_job_detach(job); /* its owner has come back before the old connection was known to be lost */
+	vg_output_rewind(&job->output[0], offset);
+	vg_output_rewind(&job->output[1], error_offset);
 	job->face = VG_CPU_STREAM;
 	vg_job_attach(job, session, VG_BE64TOH(frame->header.client), VG_BE64TOH(frame->header.sequence));
 	answer_ok(session, &frame->header, job, job->input.filled);

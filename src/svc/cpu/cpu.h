@@ -225,9 +225,11 @@ void vg_run_deinit(struct vg_job *job); /* kills what runs, waits for it */
 int vg_output_open(struct vg_cpu_output *output, struct vg_job *job, __u16 channel, int fd, __u32 window);
 /* Read as far as there is room, give to the client as far as it wants. */
 void vg_output_pump(struct vg_cpu_output *output);
-/* The client has taken all before `offset`, or wants to go on from there. False: not an offset that may be. */
+/* The client has taken all before `offset`. False: not an offset that may be. */
 bool vg_output_taken(struct vg_cpu_output *output, __u64 offset);
-bool vg_output_rewind(struct vg_cpu_output *output, __u64 offset);
+/* Whether what follows `offset` is still kept; and give it from there. */
+bool vg_output_keeps(const struct vg_cpu_output *output, __u64 offset);
+void vg_output_rewind(struct vg_cpu_output *output, __u64 offset);
 void vg_output_close(struct vg_cpu_output *output); /* stops reading; what is kept stays */
 void vg_output_deinit(struct vg_cpu_output *output);
 static inline bool vg_output_idle(const struct vg_cpu_output *output)

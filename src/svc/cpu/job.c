@@ -481,7 +481,9 @@ void vg_job_detach(struct vg_job *job)
 		return;
 	job->attached = false;
 	if (session)
-		session->owed = --session->state.words[0];
+		session->working = --session->state.words[0];
+	if (session && job->face == VG_CPU_TEXT)
+		session->owed = false;
 	if (job->state == VG_JOB_STATE_ENDED)
 		return;
 	if (job->face == VG_CPU_TEXT)
@@ -502,7 +504,9 @@ void vg_job_attach(struct vg_job *job, struct vg_session *session, __u64 client,
 	job->to_client = client;
 	job->to_sequence = sequence;
 	session->state.words[0]++;
-	session->owed = true;
+	/* People end their input and read on; a client that speaks frames and ends its input has gone. */
+	session->working = true;
+	session->owed = job->face == VG_CPU_TEXT;
 }
 
 void vg_job_end(struct vg_job *job, enum vg_job_how how)

@@ -208,10 +208,12 @@ bool vg_output_taken(struct vg_cpu_output *output, __u64 offset)
 	return true;
 }
 
-bool vg_output_rewind(struct vg_cpu_output *output, __u64 offset)
+bool vg_output_keeps(const struct vg_cpu_output *output, __u64 offset)
 {
-	if (offset < output->taken || offset > output->filled)
-		return false;
+	return offset >= output->taken && offset <= output->filled;
+}
+
+void vg_output_rewind(struct vg_cpu_output *output, __u64 offset)
+{
 	output->taken = output->sent = offset;
-	return true;
 }

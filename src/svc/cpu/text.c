@@ -82,8 +82,6 @@ void vg_cpu_text_end(struct vg_job *job, struct vg_session *session)
 		say_error(session, job->padded, "exit", "the function returned an error");
 	else
 		vg_text_reply(session->out, job->padded, job->result, job->result_length);
-	vg_session_flush(session);
-	vg_session_resume(session);
 }
 
 /* ---- a line ---------------------------------------------------------------------------------------------------- */
