@@ -61,6 +61,9 @@ $(FUZZERS): $(B)/%: %.c $(FUZZ_ROOMS) $(wildcard include/virgo/*.h src/*/*.h src
 # This one reads files and has no node around it.
 $(B)/tests/fuzz/fuzz_snapshot $(B)/tests/fuzz/fuzz_log: FUZZ_ROOMS := $(filter-out %/snapshot_write.c,$(call room_sources,src/base src/pool))
 
+# The codec of jobs stands alone.
+$(B)/tests/fuzz/fuzz_job: FUZZ_ROOMS :=
+
 .PHONY: check check-root test test-programs test-deps
 test-deps:
 	@scripts/deps test
@@ -90,6 +93,7 @@ test-crash: test-deps
 
 .PHONY: check-programs root-programs
 check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)
-root-programs: all $(BPF_TESTS) $(HELPERS) examples $(TEST_PLUGINS) $(TEST_KERNEL_PROGRAMS) $(B)/bench/load $(B)/bench/uring_echo
+root-programs: all $(BPF_TESTS) $(HELPERS) examples $(TEST_PLUGINS) $(TEST_KERNEL_PROGRAMS) \
+	$(B)/bench/load $(B)/bench/uring_echo
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(wildcard $(addsuffix /*.c,$(TEST_OBJECT_DIRS))))

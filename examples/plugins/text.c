@@ -39,7 +39,7 @@ VIRGO_FUNCTION(count)
 	return 0;
 }
 
-/* How often each byte occurs: 256 numbers of 8 bytes, little-endian. Histograms of pieces add up to that of the whole. */
+/* How often each byte occurs: 256 numbers of 8 bytes, little-endian. Histograms of pieces add up to the whole one. */
 VIRGO_FUNCTION(histogram)
 {
 	const unsigned char *text = call->argument;
