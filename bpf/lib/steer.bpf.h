@@ -141,6 +141,7 @@ static __always_inline int vg_owner_of(const struct vg_serve *serve, __u32 *ret_
 	case VG_OP_GET:
 	case VG_OP_SET:
 	case VG_OP_DEL:
+	case VG_OP_CAS:
 		break;
 	case VG_OP_HANDLE_GET:
 	case VG_OP_HANDLE_SET:

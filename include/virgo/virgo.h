@@ -101,6 +101,8 @@ const char *virgo_version(void);
 #define VIRGO_IF_ABSENT 0x1
 #define VIRGO_IF_PRESENT 0x2
 #define VIRGO_KEEP_EXPIRY 0x4 /* keep the deadline the key has */
+/* Of a get. */
+#define VIRGO_VERSION 0x8 /* tell the value's version, too */
 
 /*
  * The value, in memory from malloc() that the caller frees with free(); one zero byte follows it. -ENOENT …
@@ -113,6 +115,33 @@ int virgo_key_read(struct virgo *virgo, const void *key, size_t key_length, void
 int virgo_key_set(struct virgo *virgo, const void *key, size_t key_length, const void *value, size_t length,
 		  uint64_t expire_ms, unsigned int flags);
 int virgo_key_del(struct virgo *virgo, const void *key, size_t key_length);
+
+/*
+ * Compare and set. Every value that was asked for its version has one, which ends with the next change of the value.
+ * virgo_get_version: as virgo_key_get; *ret_version is never 0, or 0 where the node had no room to keep one: then no
+ * compare-and-set succeeds. virgo_cas: store the value if the key still has that version (0: if there is no key);
+ * -EEXIST: it has another one, -ENOENT: there is no key. *ret_version (may be NULL) is the new one. `flags`:
+ * VIRGO_KEEP_EXPIRY, else the key has no deadline any more. An answer that was lost may leave open whether it was done
+ * (-ETIMEDOUT, -EALREADY): read again.
+ */
+int virgo_get_version(struct virgo *virgo, const void *key, size_t key_length, void **ret_value, size_t *ret_length,
+		      uint64_t *ret_version);
+int virgo_cas(struct virgo *virgo, const void *key, size_t key_length, const void *value, size_t length,
+	      uint64_t version, unsigned int flags, uint64_t *ret_version);
+
+/* One key of many, and what became of it. */
+struct virgo_item {
+	const void *key;
+	size_t key_length;
+	void *value;   /* from malloc(), one zero byte behind it; NULL with an error */
+	size_t length;
+	int error;     /* 0, -ENOENT … */
+};
+/*
+ * Get many keys: those of one node together, several in a datagram. Fills value, length and error of each item.
+ * 0: every item says what became of it; else nothing was asked, and all values are NULL.
+ */
+int virgo_mget(struct virgo *virgo, struct virgo_item *items, size_t count);
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
@@ -208,6 +237,8 @@ enum virgo_operation {
 	VIRGO_SNAPSHOT_READ,  /* handle: the snapshot */
 	VIRGO_SNAPSHOT_CLOSE, /* handle: the snapshot */
 	VIRGO_SNAPSHOT_LOAD,  /* handle: the identity; offset: flags; data, length: one block */
+	VIRGO_CAS,	 /* key, data, version, flags */
+	VIRGO_MGET,	 /* data, length: several keys as wire.h lays them out, `offset` of them; see virgo_mget */
 	VIRGO_OPERATION_MAX
 };
 
@@ -217,8 +248,8 @@ struct virgo_result {
 	const char *text; /* the node's words about the error, or NULL */
 	const void *data; /* value, range, JSON, RESP reply */
 	size_t length;
-	uint64_t handle;	/* VIRGO_MALLOC */
-	uint64_t bytes;		/* VIRGO_SIZE */
+	uint64_t handle;	/* VIRGO_MALLOC; VIRGO_CAS: the new version */
+	uint64_t bytes;		/* VIRGO_SIZE; VIRGO_GET with VIRGO_VERSION: the version */
 	uint64_t elapsed_ns;	/* from submission to answer */
 	struct virgo_load load; /* of the node that answered; zero with an error of ours */
 	uint16_t node;		/* its number in the cluster; 0xffff: nobody answered */
@@ -237,6 +268,7 @@ struct virgo_request {
 	uint64_t length;
 	uint64_t handle, offset;
 	uint64_t expire_ms;
+	uint64_t version;
 	virgo_result_fn fn;
 	void *context;
 };

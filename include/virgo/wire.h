@@ -34,7 +34,7 @@
 	X(COMMAND, 9, "command")      /* body: one RESP command → body: its RESP reply */ \
 	X(STATUS, 10, "status")       /* → body: this node's state as JSON (TCP only) */  \
 	X(TOPOLOGY, 11, "topology")   /* → body: nodes and epoch as JSON (TCP only) */    \
-	X(CAS, 12, "cas")   /* key, body: deadline (8 bytes), value; argument: version → ident: new one */ \
+	X(CAS, 12, "cas")   /* key, body: value; argument: the version it must have → ident: the new one */ \
 	X(MGET, 13, "mget") /* body: struct vg_mget_key, key, … → body: struct vg_mget_value, value, … */ \
 	X(MEMCACHE, 14, "memcache") /* body: one memcached request → body: its reply (between nodes) */     \
 	/* The CPU pool (job.h); key: the owner; ident: the job, but in CLONE the body's digest. */           \

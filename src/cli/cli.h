@@ -108,6 +108,7 @@ int cli_get(struct cli *cli, int argc, char **argv);
 int cli_check_log(struct cli *cli, int argc, char **argv);
 int cli_set(struct cli *cli, int argc, char **argv);
 int cli_del(struct cli *cli, int argc, char **argv);
+int cli_cas(struct cli *cli, int argc, char **argv);
 int cli_malloc(struct cli *cli, int argc, char **argv);
 int cli_free(struct cli *cli, int argc, char **argv);
 int cli_read(struct cli *cli, int argc, char **argv);

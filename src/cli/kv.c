@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* virgo get, set, del */
+/* virgo get, set, cas, del */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "cli/cli.h"
 
 enum { OPTION_EX = 256, OPTION_NX, OPTION_XX, OPTION_KEEP_TTL };
@@ -122,6 +123,48 @@ int cli_set(struct cli *cli, int argc, char **argv)
 		return cli_fail(cli, error, argv[first]);
 	if (cli->json)
 		return cli_print_json(json_pack("{s:b, s:I}", "ok", 1, "length", (json_int_t)length));
+	return CLI_OK;
+}
+
+static int version_of(struct cli *cli, const char *key, uint64_t *ret_version)
+{
+	void *value;
+	size_t length;
+	int error = virgo_get_version(cli->virgo, key, strlen(key), &value, &length, ret_version);
+
+	if (error)
+		return cli_fail(cli, error, key);
+	free(value);
+	return CLI_OK;
+}
+
+int cli_cas(struct cli *cli, int argc, char **argv)
+{
+	static const struct option own[] = { { "keep-ttl", no_argument, NULL, OPTION_KEEP_TTL }, { 0 } };
+	struct set_options options = { 0 };
+	int first = cli_parse(cli, argc, argv, own, set_option, &options, 1, 3), code, error;
+	uint64_t version = 0;
+	const char *key;
+	__u64 wanted;
+
+	if (first < 0)
+		return cli_parse_exit(first);
+	key = argv[first];
+	if (argc - first == 2 || (argc - first == 3 && vg_number_parse(argv[first + 1], ~0ULL, &wanted)))
+		return cli_complain(cli, CLI_USAGE, "give a key alone, or a key, a version and a value");
+	code = cli_connect(cli);
+	if (!code && argc - first == 1) {
+		code = version_of(cli, key, &version);
+	} else if (!code) {
+		error = virgo_cas(cli->virgo, key, strlen(key), argv[first + 2], strlen(argv[first + 2]), wanted,
+				  options.flags, &version);
+		code = error ? cli_fail(cli, error, key) : CLI_OK;
+	}
+	if (code)
+		return code;
+	if (cli->json)
+		return cli_print_json(json_pack("{s:b, s:I}", "ok", 1, "version", (json_int_t)version));
+	printf("%llu\n", (unsigned long long)version);
 	return CLI_OK;
 }
 

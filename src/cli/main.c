@@ -20,6 +20,10 @@ const struct cli_command cli_commands[] = {
 	  "  --xx                 only if it does\n"
 	  "  --keep-ttl           keep the deadline it has",
 	  cli_set },
+	{ "cas", "KEY [VERSION VALUE]", "print the version of a value; set the key if its value still has that version",
+	  "  --keep-ttl           keep the deadline it has\n"
+	  "  A VERSION of 0 sets the key only if it does not exist. Prints the value's new version.",
+	  cli_cas },
 	{ "del", "KEY...", "delete keys", NULL, cli_del },
 	{ "malloc", "BYTES", "allocate memory in the pool and print its handle", NULL, cli_malloc },
 	{ "free", "HANDLE...", "give allocations back", NULL, cli_free },

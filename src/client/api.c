@@ -121,6 +121,41 @@ int virgo_key_del(struct virgo *v, const void *key, size_t key_length)
 	return ask(v, &request, &(struct outcome){ 0 });
 }
 
+int virgo_get_version(struct virgo *v, const void *key, size_t key_length, void **ret_value, size_t *ret_length,
+		      uint64_t *ret_version)
+{
+	struct virgo_request request = {
+		.operation = VIRGO_GET, .key = key, .key_length = key_length, .flags = VIRGO_VERSION
+	};
+	struct outcome outcome = { .allocate = true };
+	int error = ask(v, &request, &outcome);
+
+	if (error)
+		return error;
+	*ret_value = outcome.allocated; /* the caller's from here */
+	*ret_length = outcome.result.length;
+	*ret_version = outcome.result.bytes;
+	return 0;
+}
+
+int virgo_cas(struct virgo *v, const void *key, size_t key_length, const void *value, size_t length, uint64_t version,
+	      unsigned int flags, uint64_t *ret_version)
+{
+	struct virgo_request request = { .operation = VIRGO_CAS,
+					 .key = key,
+					 .key_length = key_length,
+					 .data = value,
+					 .length = length,
+					 .version = version,
+					 .flags = flags };
+	struct outcome outcome = { 0 };
+	int error = ask(v, &request, &outcome);
+
+	if (!error && ret_version)
+		*ret_version = outcome.result.handle;
+	return error;
+}
+
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 int virgo_malloc(struct virgo *v, uint64_t bytes, uint64_t *ret_handle)

@@ -151,6 +151,7 @@ struct virgo {
 	/* The longest values of late decide how much a GET is padded. */
 	__u32 value_bytes_now, value_bytes_before;
 	unsigned int value_samples;
+	__u32 mget_value_bytes; /* smoothed: how many keys are asked for in one message */
 
 	/* Jobs: see job.h. */
 	struct vg_link **links; /* VG_LINKS_MAX places, made with the first */

@@ -69,6 +69,8 @@ static __u64 answer_body(const struct virgo *v, const struct vg_request *request
 
 	if (request->operation == VIRGO_GET_RANGE)
 		return request->length;
+	if (request->operation == VIRGO_MGET)
+		return VG_DATAGRAM_MAX; /* as many values as can be */
 	if (request->operation != VIRGO_GET)
 		return 0;
 	/* Until values have been seen: whatever XDP could answer. */

@@ -43,7 +43,7 @@ int vg_error_of_status(const struct vg_request *request, __u8 status)
 	case VG_STATUS_RANGE:
 		return -ERANGE;
 	case VG_STATUS_CONDITION:
-		return request->flags & VIRGO_IF_ABSENT ? -EEXIST : -ENOENT;
+		return request->flags & VIRGO_IF_ABSENT || request->operation == VIRGO_CAS ? -EEXIST : -ENOENT;
 	case VG_STATUS_INTERNAL:
 		return -EREMOTEIO;
 	case VG_STATUS_NOT_LOGGED:

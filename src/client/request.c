@@ -51,6 +51,8 @@ static const struct {
 	[VIRGO_PING] = { VG_OP_PING, .repeatable = true },
 	[VIRGO_GET] = { VG_OP_GET, .key = true, .repeatable = true },
 	[VIRGO_SET] = { VG_OP_SET, .key = true, .data = true, .repeatable = true },
+	[VIRGO_CAS] = { VG_OP_CAS, .key = true, .data = true },
+	[VIRGO_MGET] = { VG_OP_MGET, .data = true, .repeatable = true },
 	[VIRGO_DEL] = { VG_OP_DEL, .key = true },
 	[VIRGO_GET_RANGE] = { VG_OP_HANDLE_GET, .handle = true, .repeatable = true },
 	[VIRGO_SET_RANGE] = { VG_OP_HANDLE_SET, .handle = true, .data = true, .repeatable = true },
@@ -113,6 +115,10 @@ static __u64 argument_of(const struct virgo_request *wanted)
 		return wanted->offset;
 	case VIRGO_MALLOC:
 		return wanted->length;
+	case VIRGO_CAS:
+		return wanted->version;
+	case VIRGO_MGET:
+		return wanted->offset;
 	default:
 		return 0;
 	}
@@ -122,6 +128,10 @@ static __u16 flags_of(const struct virgo *v, const struct virgo_request *wanted)
 {
 	__u16 flags = v->keyed ? VG_FLAG_TAGGED : 0;
 
+	if (wanted->operation == VIRGO_GET && wanted->flags & VIRGO_VERSION)
+		flags |= VG_FLAG_VERSION;
+	if (wanted->operation == VIRGO_CAS && wanted->flags & VIRGO_KEEP_EXPIRY)
+		flags |= VG_FLAG_KEEP_TTL;
 	if (wanted->operation == VIRGO_SET) {
 		flags |= wanted->flags & VIRGO_IF_ABSENT ? VG_FLAG_IF_ABSENT : 0;
 		flags |= wanted->flags & VIRGO_IF_PRESENT ? VG_FLAG_IF_PRESENT : 0;

@@ -16,7 +16,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-TESTS=18
+TESTS=21
 [ "$(id -u)" = 0 ] || tap_skip_all $TESTS "needs root for a network namespace"
 command -v memccp > "$DIR/path" || tap_skip_all $TESTS "libmemcached-tools is not installed"
 tap_plan $TESTS
@@ -84,6 +84,13 @@ assert client.version().startswith(b"1.6")
 assert client.stats()[b"curr_items"] > 0
 assert client.flush_all(noreply=False) and other.get_many(list(keys)) == {}
 PYTHON
+
+tap_ok "libvirgo: many keys at once, compare-and-set" inside "$B/tests/netns/many_keys" 127.0.0.1,127.0.0.2
+version=$(inside "$B/virgo" --node 127.0.0.2 cas fresh 0 first)
+tap_is "virgo cas KEY prints the version" "$(inside "$B/virgo" --node 127.0.0.1 cas fresh)" "$version"
+inside "$B/virgo" --node 127.0.0.1 cas fresh "$version" second > "$DIR/second"
+inside "$B/virgo" --node 127.0.0.1 cas fresh "$version" third > "$DIR/third" 2>&1
+tap_is "and an old version changes nothing" "$? $(inside "$B/virgo" --node 127.0.0.1 get fresh)" "1 second"
 
 text() { printf "$@" | inside nc -q1 127.0.0.1 30000 | tr -d '\r'; }
 tap_is "the port of all protocols knows it by its first line" "$(text 'set k 5 0 3\r\nabc\r\nget k\r\nquit\r\n')" \

@@ -66,6 +66,7 @@ static __u64 body_max(const struct vg_env *env, __u8 opcode)
 {
 	switch (opcode) {
 	case VG_OP_SET:
+	case VG_OP_CAS:
 		return env->settings->value_bytes_max < VG_VALUE_MAX ? env->settings->value_bytes_max : VG_VALUE_MAX;
 	case VG_OP_HANDLE_SET:
 		return VG_VALUE_MAX;
@@ -128,7 +129,7 @@ static void execute(struct vg_session *session, const struct vg_frame *frame)
 #undef X
 	};
 	bool reads = header->opcode == VG_OP_GET || header->opcode == VG_OP_HANDLE_GET ||
-		     header->opcode == VG_OP_SNAPSHOT_GET;
+		     header->opcode == VG_OP_SNAPSHOT_GET || header->opcode == VG_OP_MGET;
 	struct vg_mem_answer answer;
 	__u8 *room = NULL;
 

@@ -43,6 +43,8 @@ static void on_peer(void *context, const struct vg_peer_reply *reply)
 		answer.status = reply->status < VG_STATUS_MAX ? reply->status : VG_STATUS_INTERNAL;
 		answer.flags = reply->flags & VG_FLAG_TEXT;
 		answer.argument = reply->argument;
+		if (later->header.opcode == VG_OP_CAS)
+			answer.ident = reply->ident;
 		answer.body = reply->body;
 		answer.body_length = reply->body_length;
 	}
@@ -59,7 +61,7 @@ static void ask_owner(struct later *later, const struct vg_mem_request *request)
 	const struct iovec body = { (void *)request->body, request->body_length };
 	const struct vg_peer_request question = {
 		.opcode = request->opcode,
-		.flags = request->flags & (VG_FLAG_IF_ABSENT | VG_FLAG_IF_PRESENT | VG_FLAG_KEEP_TTL),
+		.flags = request->flags & (VG_FLAG_IF_ABSENT | VG_FLAG_IF_PRESENT | VG_FLAG_KEEP_TTL | VG_FLAG_VERSION),
 		.partition = request->partition,
 		.ident = request->ident,
 		.argument = request->argument,
@@ -235,6 +237,7 @@ void vg_mem_binary_later(struct vg_session *session, const struct vg_wire_header
 	case VG_OP_GET:
 	case VG_OP_SET:
 	case VG_OP_DEL:
+	case VG_OP_CAS:
 		ask_owner(later, request);
 		break;
 	default:

@@ -15,11 +15,16 @@ struct reply {
 	__u8 body[VG_MEM_BUFFER_BYTES];
 };
 
+static size_t answer_max(const struct vg_datagram *datagram)
+{
+	return !datagram->proven && datagram->length < VG_DATAGRAM_MAX ? datagram->length : VG_DATAGRAM_MAX;
+}
+
 /* Header and body as they leave; no longer than the request unless its source has proved itself. */
 static void send_answer(struct vg_env *env, const struct vg_datagram *datagram, const struct vg_wire_header *request,
 			struct reply *reply, struct vg_mem_answer *answer)
 {
-	size_t max = !datagram->proven && datagram->length < VG_DATAGRAM_MAX ? datagram->length : VG_DATAGRAM_MAX;
+	size_t max = answer_max(datagram);
 	size_t length = sizeof(reply->header) + answer->body_length;
 
 	if (length > max) {
@@ -95,6 +100,7 @@ void vg_mem_datagram(struct vg_env *env, const struct vg_datagram *datagram)
 	request.argument = VG_BE64TOH(header.argument);
 	request.key_length = VG_BE32TOH(header.key_length);
 	request.body_length = VG_BE32TOH(header.body_length);
+	request.body_room = (__u32)(answer_max(datagram) - sizeof(header));
 	if (!datagram->proven && !vg_mem_open(env))
 		answer = (struct vg_mem_answer){
 			.status = VG_STATUS_UNAUTHORIZED, .unproven = true, .ident = request.ident,

@@ -2,7 +2,9 @@
 /* One request of the memory pool, as far as this node can answer it alone. */
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
+#include "proto/frame.h"
 #include "svc/mem/handle.h"
 #include "svc/mem/hotkeys.h"
 #include "svc/mem/mem.h"
@@ -70,14 +72,21 @@ static enum vg_mem_outcome get(struct vg_env *env, const struct vg_mem_request *
 {
 	const struct vg_key key = { request->key, request->key_length, request->ident };
 	struct vg_block *block = NULL;
+	struct vg_key_facts facts;
 	ssize_t length;
 
 	if (!owned_here(env, request))
 		return other_owner(env, request, answer);
 	if (vg_hot_takes(vg_mem_worker(env)->hot))
 		vg_hot_take(vg_mem_worker(env)->hot, env, key.data, key.length, key.hash);
-	length =
-		vg_store_get(env->store, &key, vg_clock_unix_ms(env->clock), buffer, VG_MEM_BUFFER_BYTES, &block, NULL);
+	if (request->flags & VG_FLAG_VERSION) {
+		length = vg_store_read(env->store, &key, vg_clock_unix_ms(env->clock), true, buffer,
+				       VG_MEM_BUFFER_BYTES, &block, &facts);
+		answer->argument = length < 0 ? 0 : facts.version;
+	} else {
+		length = vg_store_get(env->store, &key, vg_clock_unix_ms(env->clock), buffer, VG_MEM_BUFFER_BYTES,
+				      &block, NULL);
+	}
 	if (length == -ENOENT) {
 		if (!names_its_place(request) && !expired_here(env, &key))
 			return say(answer, VG_STATUS_BAD_REQUEST, "hash or partition is not the key's own");
@@ -142,6 +151,125 @@ static enum vg_mem_outcome del(struct vg_env *env, const struct vg_mem_request *
 	if (!names_its_place(request))
 		return say(answer, VG_STATUS_BAD_REQUEST, "hash or partition is not the key's own");
 	return say_error(answer, vg_store_delete(env->store, &key, vg_clock_unix_ms(env->clock)));
+}
+
+/* ---- compare-and-set ------------------------------------------------------------------------------------------- */
+
+struct cas {
+	const struct vg_mem_request *request;
+	__u64 version; /* what it gets */
+};
+
+static int cas_update(void *context, const struct vg_entry *old, struct vg_change *change)
+{
+	const struct cas *cas = context;
+	const struct vg_mem_request *request = cas->request;
+
+	if (!old->exists && request->argument)
+		return -ENOENT;
+	if (old->exists && (!old->version || old->version != request->argument))
+		return -EEXIST;
+	change->action = VG_CHANGE_STORE;
+	change->version = cas->version;
+	change->client_flags = old->client_flags;
+	change->expire_ms = request->flags & VG_FLAG_KEEP_TTL ? old->expire_ms : 0;
+	change->part[0] = (struct vg_part){ request->body, request->body_length };
+	change->parts = 1;
+	return 0;
+}
+
+static enum vg_mem_outcome cas(struct vg_env *env, const struct vg_mem_request *request, struct vg_mem_answer *answer)
+{
+	const struct vg_key key = { request->key, request->key_length, request->ident };
+	struct cas cas = { request, 0 };
+	int error;
+
+	if (!owned_here(env, request))
+		return other_owner(env, request, answer);
+	if (!names_its_place(request))
+		return say(answer, VG_STATUS_BAD_REQUEST, "hash or partition is not the key's own");
+	if (request->flags & (VG_FLAG_IF_ABSENT | VG_FLAG_IF_PRESENT))
+		return say(answer, VG_STATUS_BAD_REQUEST, "the version is the condition");
+	if (request->body_length > VG_VALUE_MAX || request->body_length > env->settings->value_bytes_max) {
+		vg_refuse(env, VG_REFUSAL_TOO_LONG);
+		return say(answer, VG_STATUS_BAD_REQUEST, "the value is too long");
+	}
+	cas.version = vg_store_version_new(env->store);
+	error = vg_store_update(env->store, &key, vg_clock_unix_ms(env->clock), cas_update, &cas);
+	if (!error)
+		answer->ident = cas.version;
+	return say_error(answer, error);
+}
+
+/* ---- several keys ---------------------------------------------------------------------------------------------- */
+
+/* The next key of an MGET's body, as a GET of its own; the bytes it takes, 0: that is none. */
+static __u32 mget_next(const struct vg_mem_request *request, __u32 at, struct vg_mem_request *ret_get)
+{
+	const __u8 *body = request->body;
+	struct vg_mget_key entry;
+	__u32 length, padded;
+
+	if (request->body_length - at < sizeof(entry))
+		return 0;
+	memcpy(&entry, body + at, sizeof(entry));
+	length = VG_BE16TOH(entry.key_length);
+	padded = VG_ALIGN_UP(length, 8u);
+	if (length > VG_XDP_KEY_MAX || entry.reserved || request->body_length - at - sizeof(entry) < padded ||
+	    !vg_frame_padding_zero(body + at + sizeof(entry), length))
+		return 0;
+	*ret_get = (struct vg_mem_request){
+		.opcode = VG_OP_GET,
+		.flags = VG_FLAG_FORWARDED, /* answered here or not at all */
+		.partition = VG_BE16TOH(entry.partition),
+		.ident = VG_BE64TOH(entry.ident),
+		.key = body + at + sizeof(entry),
+		.key_length = length,
+	};
+	return (__u32)sizeof(entry) + padded;
+}
+
+/* Each key is answered as a GET of it alone would be; a value without room is TOO_BIG. */
+static enum vg_mem_outcome mget(struct vg_env *env, const struct vg_mem_request *request, __u8 *buffer,
+				struct vg_mem_answer *answer)
+{
+	__u32 room = request->body_room ?: VG_MEM_BUFFER_BYTES, used = 0, at = 0, step;
+	__u32 left = (__u32)sizeof(struct vg_mget_value) * (__u32)request->argument;
+	__u8 value[VG_MEM_BUFFER_BYTES];
+	struct vg_mem_request one;
+
+	if (!request->argument || request->argument > VG_MGET_KEYS_MAX || request->key_length)
+		return say(answer, VG_STATUS_BAD_REQUEST, "one to sixteen keys, all in the body");
+	for (__u64 i = 0; i < request->argument; i++, at += step) {
+		step = mget_next(request, at, &one);
+		if (!step)
+			return say(answer, VG_STATUS_BAD_REQUEST, "a key that does not lie wholly in the body");
+	}
+	if (at != request->body_length || left > room)
+		return say(answer, VG_STATUS_BAD_REQUEST, "more in the body than keys");
+	for (at = 0; at < request->body_length; at += step) {
+		struct vg_mem_answer got = { .ident = 0 };
+		struct vg_mget_value head = { 0 };
+
+		step = mget_next(request, at, &one);
+		get(env, &one, value, &got);
+		left -= (__u32)sizeof(head);
+		if (!got.status && used + sizeof(head) + VG_ALIGN_UP(got.body_length, 8ULL) + left > room)
+			got.status = VG_STATUS_TOO_BIG;
+		head.status = got.status;
+		if (!got.status) {
+			head.length = VG_HTOBE32((__u32)got.body_length);
+			memcpy(buffer + used + sizeof(head), got.body, got.body_length);
+			memset(buffer + used + sizeof(head) + got.body_length, 0, -got.body_length & 7);
+		}
+		memcpy(buffer + used, &head, sizeof(head));
+		used += (__u32)sizeof(head) + (got.status ? 0 : (__u32)VG_ALIGN_UP(got.body_length, 8ULL));
+		vg_mem_answer_release(&got);
+	}
+	answer->body = buffer;
+	answer->body_length = used;
+	answer->argument = request->argument;
+	return say(answer, VG_STATUS_OK, NULL);
 }
 
 /* ---- handles --------------------------------------------------------------------------------------------------- */
@@ -247,6 +375,10 @@ enum vg_mem_outcome vg_mem_execute(struct vg_env *env, const struct vg_mem_reque
 		return set(env, request, answer);
 	case VG_OP_DEL:
 		return del(env, request, answer);
+	case VG_OP_CAS:
+		return cas(env, request, answer);
+	case VG_OP_MGET:
+		return mget(env, request, buffer, answer);
 	case VG_OP_HANDLE_GET:
 		return handle_get(env, request, buffer, answer);
 	case VG_OP_HANDLE_SET:
@@ -283,6 +415,7 @@ __u16 vg_mem_request_owner(const struct vg_env *env, const struct vg_mem_request
 	case VG_OP_GET:
 	case VG_OP_SET:
 	case VG_OP_DEL:
+	case VG_OP_CAS:
 		return request->partition < VG_PARTITIONS ? vg_cluster_owner(env->cluster, request->partition)
 							  : VG_NODE_NONE;
 	case VG_OP_HANDLE_GET:
@@ -295,7 +428,7 @@ __u16 vg_mem_request_owner(const struct vg_env *env, const struct vg_mem_request
 
 bool vg_mem_changes(__u8 opcode)
 {
-	return opcode == VG_OP_SET || opcode == VG_OP_DEL || opcode == VG_OP_HANDLE_SET ||
+	return opcode == VG_OP_SET || opcode == VG_OP_DEL || opcode == VG_OP_CAS || opcode == VG_OP_HANDLE_SET ||
 	       opcode == VG_OP_HANDLE_ALLOC || opcode == VG_OP_HANDLE_FREE;
 }
 

@@ -18,8 +18,8 @@
 ssize_t vg_mem_mc_input(struct vg_session *session, const __u8 *data, size_t length);
 
 /*
- * One request that another node forwarded, its reply appended to `out`. 0; -EREMOTE: a key of another node; -EINVAL: not
- * one whole request.
+ * One request that another node forwarded, its reply appended to `out`. 0; -EREMOTE: a key of another node; -EINVAL:
+ * not one whole request.
  */
 int vg_mem_mc_forwarded(struct vg_env *env, const void *request, size_t length, struct vg_out *out);
 

@@ -42,6 +42,7 @@ struct vg_mem_request {
 	__u64 ident, argument;
 	const void *key, *body;
 	__u32 key_length, body_length;
+	__u32 body_room; /* MGET: bytes of body that fit the answer, 0: VG_MEM_BUFFER_BYTES */
 };
 
 struct vg_mem_answer {
