@@ -5,10 +5,15 @@
 
 #include <string.h>
 
+#include "svc/mem/hotkeys.h"
 #include "svc/mem/mc_item.h"
 
 void vg_mc_run(struct vg_mc_call *call)
 {
+	struct vg_hot_sketch *hot = vg_mem_worker(call->env)->hot;
+
+	if (call->key.length && vg_hot_takes(hot))
+		vg_hot_take(hot, call->env, call->key.data, call->key.length, call->key.hash);
 	switch (call->request->verb) {
 	case VG_MC_GET:
 	case VG_MC_GETS:
