@@ -53,6 +53,7 @@ help:
 	'make check       unit, simulation, fuzz smoke, layout and house rules; no root needed' \
 	'make check-root  BPF, network namespaces, crash and upgrade tests; root' \
 	'make bench       measure against the limits and the peers; results in bench/results/' \
+	'make bench-cpu   the CPU pool against posix_spawn, ssh, pipes and GNU parallel' \
 	'make bench-mem   the memory pool against redis, valkey, memcached: sizes, skew, pipelines' \
 	'make install     to DESTDIR/PREFIX (default /usr/local); make uninstall takes it away' \
 	'make deps clean help' \

@@ -16,6 +16,16 @@ $(BENCH_TWINS): $(B)/bench/%: $(B)/obj/bench/twin/%.o
 $(BENCH_XDP): $(B)/bench/%: $(B)/obj/bench/xdp/%.o $(B)/obj/bench/xdp/frame.o $(BENCH_COMMON)
 	$(call link,-lbpf -lm)
 
+# An ordinary client of the library, and the function it calls.
+BENCH_PROGRAMS += $(B)/bench/clone $(B)/bench/plugins/echo.so
+$(B)/bench/plugins/echo.so: bench/plugins/echo.c include/virgo/function.h | deps
+	$(call say,SO,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) -fPIC -fvisibility=hidden -shared -o $@ $<
+
+$(B)/bench/clone: $(B)/obj/bench/micro/clone.o $(B)/libvirgo.a
+	$(call link,)
+
 $(B)/bench/store: $(B)/obj/bench/micro/store.o $(BENCH_COMMON) $(call room_archives,pool base)
 	$(call link,-lpthread -lm)
 
@@ -34,7 +44,12 @@ $(call bench_object,$(wildcard bench/xdp/*.c bench/micro/*.c)): EXTRA_CFLAGS = -
 $(call bench_object,bench/xdp/flood.c bench/xdp/hold.c bench/micro/paths.c): | $(B)/bench/traffic.skel.h
 $(call bench_object,bench/micro/paths.c): | $(B)/skel/xdp_ingress.skel.h
 
-.PHONY: bench bench-mem bench-programs
+bench-cpu: all
+	@scripts/deps bench bench-cpu
+	@$(MAKE) --no-print-directory bench-programs
+	@bench/cpu $(B)
+
+.PHONY: bench bench-cpu bench-mem bench-programs
 bench-programs: $(BENCH_PROGRAMS)
 
 bench: all
