@@ -10,6 +10,7 @@
 #include "lib/choose.bpf.h"
 #include "lib/get.bpf.h"
 #include "lib/learn.bpf.h"
+#include "lib/quick.bpf.h"
 #include "lib/steer.bpf.h"
 
 /* What to return for a reason: the verdict in virgo/reasons.h. Reasons of other programs are never returned here. */
@@ -23,7 +24,45 @@ static const __u8 action_of[VG_REASON_MAX] = {
 #undef X
 };
 
-/* Choose what to do with a request that was admitted. */
+static __always_inline int serve_ping(struct vg_serve *serve)
+{
+	const struct vg_wire_header *header = serve->frame.header;
+
+	if (header->key_length || header->body_length)
+		return VG_REASON_BAD_HEADER;
+	return vg_answer(serve, VG_STATUS_OK, 0, VG_REASON_PING);
+}
+
+/* Send a request that was admitted to the node it is for. */
+static __always_inline int send_on(struct vg_serve *serve, __u32 owner)
+{
+	/* What another node forwarded is answered here, if only to say that it came to the wrong one. */
+	if (serve->frame.header->flags & VG_HTOBE16(VG_FLAG_FORWARDED))
+		return VG_REASON_BAD_PARTITION;
+	return vg_steer(serve, owner);
+}
+
+/* A small job goes to the node that the policy chooses; it is never done here. */
+static __always_inline int serve_job(struct vg_serve *serve)
+{
+	const struct vg_wire_header *header = serve->frame.header;
+	__u32 owner;
+	int reason;
+
+	if (header->opcode == VG_OP_PING)
+		return serve_ping(serve);
+	if (header->epoch && header->epoch != VG_HTOBE32(serve->config->epoch))
+		return VG_REASON_STALE_EPOCH;
+	reason = vg_job_owner(serve, &owner);
+	if (reason != VG_CONTINUE)
+		return reason;
+	reason = send_on(serve, owner);
+	if (reason == VG_REASON_STEERED || reason == VG_REASON_STEERED_OUT)
+		vg_job_sent(owner);
+	return reason;
+}
+
+/* Choose what to do with a request to the memory pool that was admitted. */
 static __always_inline int serve_request(struct vg_serve *serve)
 {
 	const struct vg_wire_header *header = serve->frame.header;
@@ -31,22 +70,14 @@ static __always_inline int serve_request(struct vg_serve *serve)
 	int reason;
 
 	if (header->opcode == VG_OP_PING)
-		return header->key_length || header->body_length ? VG_REASON_BAD_HEADER :
-								   vg_answer(serve, VG_STATUS_OK, 0, VG_REASON_PING);
+		return serve_ping(serve);
 	if (header->epoch && header->epoch != VG_HTOBE32(serve->config->epoch))
 		return VG_REASON_STALE_EPOCH;
-	reason = serve->service == VG_LOAD_CPU ? vg_job_owner(serve, &owner) : vg_owner_of(serve, &owner);
+	reason = vg_owner_of(serve, &owner);
 	if (reason != VG_CONTINUE)
 		return reason;
-	/* What another node forwarded is answered here, if only to say that it came to the wrong one. */
-	if (owner != serve->config->node) {
-		if (header->flags & VG_HTOBE16(VG_FLAG_FORWARDED))
-			return VG_REASON_BAD_PARTITION;
-		reason = vg_steer(serve, owner);
-		if (serve->service == VG_LOAD_CPU && (reason == VG_REASON_STEERED || reason == VG_REASON_STEERED_OUT))
-			vg_job_sent(owner);
-		return reason;
-	}
+	if (owner != serve->config->node)
+		return send_on(serve, owner);
 	/* A request that was steered here is answered to the client, if we know how to reach it. */
 	if (header->hops && !vg_neighbour_find(&serve->frame, serve->ctx->ingress_ifindex, serve->now_ns))
 		return VG_REASON_NO_NEIGHBOUR;
@@ -58,25 +89,36 @@ static __always_inline int serve_request(struct vg_serve *serve)
 }
 
 /* Prove and serve a request whose shape was checked. The reason it leaves with. */
-__noinline int vg_receive(struct xdp_md *ctx, __u64 shape, const struct vg_config *config, const struct vg_local *local)
+static __always_inline int receive(struct xdp_md *ctx, __u64 shape, const struct vg_config *config,
+				   const struct vg_local *local, __u64 now_ns, __u32 service)
 {
-	struct vg_serve serve = { .ctx = ctx, .shape = shape, .config = config, .local = local };
+	struct vg_serve serve = {
+		.ctx = ctx, .shape = shape, .config = config, .local = local, .now_ns = now_ns, .service = service
+	};
 	int reason;
 
 	vg_arena_use();
 	if (!config || !local || vg_frame_reopen(&serve.frame, ctx, shape))
 		return VG_REASON_TRUNCATED;
-	serve.now_ns = vg_now_ns();
-	serve.service = vg_service_of(config, serve.frame.udp->dest);
 	reason = vg_admit(&serve);
-	if (serve.frame.header->source_node != VG_HTOBE16(VG_NODE_NONE) &&
-	    (reason == VG_CONTINUE || reason == VG_REASON_IS_REPLY))
-		vg_learn(ctx, shape, config, serve.now_ns);
 	if (reason == VG_CONTINUE)
-		reason = serve_request(&serve);
+		reason = service == VG_LOAD_CPU ? serve_job(&serve) : serve_request(&serve);
 	if (serve.answered)
 		vg_answer_write(&serve);
 	return reason;
+}
+
+/* One function for each service: the verifier walks it once (see vg_frame_shape), and its stack holds what it needs. */
+__noinline int vg_receive(struct xdp_md *ctx, __u64 shape, const struct vg_config *config, const struct vg_local *local,
+			  __u64 now_ns)
+{
+	return receive(ctx, shape, config, local, now_ns, VG_LOAD_MEM);
+}
+
+__noinline int vg_receive_job(struct xdp_md *ctx, __u64 shape, const struct vg_config *config,
+			      const struct vg_local *local, __u64 now_ns)
+{
+	return receive(ctx, shape, config, local, now_ns, VG_LOAD_CPU);
 }
 
 /*
@@ -103,6 +145,7 @@ static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 {
 	const struct vg_config *config;
 	const struct vg_local *local;
+	struct vg_budget *budget;
 	struct vg_frame frame;
 	__u32 zero = 0;
 	int reason;
@@ -112,7 +155,8 @@ static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 		return reason;
 	config = bpf_map_lookup_elem(&VG_MAP_CONFIG, &zero);
 	local = bpf_map_lookup_elem(&VG_MAP_LOCAL, &zero);
-	if (!config || !local)
+	budget = bpf_map_lookup_elem(&VG_MAP_BUDGET, &zero);
+	if (!config || !local || !budget)
 		return VG_REASON_NO_LEASE;
 	/* A group address (lowest bit of the first byte) names no node. */
 	if (vg_service_of(config, frame.udp->dest) >= VG_LOADS_MAX || frame.ethernet->h_dest[0] & 1 ||
@@ -121,7 +165,17 @@ static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 	reason = vg_frame_check(&frame);
 	if (reason != VG_CONTINUE)
 		return reason;
-	return vg_receive(ctx, vg_frame_shape(&frame), config, local);
+	vg_now_keep(budget);
+	if (vg_quick_fits(&frame, config)) {
+		reason = vg_quick_get(data, end, config, local, budget);
+		if (reason != VG_CONTINUE)
+			return reason;
+	}
+	if (frame.header->source_node != VG_HTOBE16(VG_NODE_NONE))
+		vg_learn(ctx, vg_frame_shape(&frame), config, budget->now_ns);
+	if (frame.udp->dest != config->port_mem)
+		return vg_receive_job(ctx, vg_frame_shape(&frame), config, local, budget->now_ns);
+	return vg_receive(ctx, vg_frame_shape(&frame), config, local, budget->now_ns);
 }
 
 SEC("xdp")

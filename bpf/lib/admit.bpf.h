@@ -18,14 +18,10 @@
  * Take one token. Tokens come with each tick of the coarse clock, in proportion to the time it covers, and do not pile
  * up: a burst is at most VG_TICK_MAX_MS long.
  */
-static __always_inline bool vg_budget_take(const struct vg_config *config, __u64 now_ns)
+static __always_inline bool vg_budget_spend(struct vg_budget *budget, const struct vg_config *config, __u64 now_ns)
 {
-	__u32 zero = 0;
-	struct vg_budget *budget = bpf_map_lookup_elem(&VG_MAP_BUDGET, &zero);
 	__u64 elapsed_ns;
 
-	if (!budget)
-		return false;
 	elapsed_ns = now_ns - budget->tick_ns;
 	if (elapsed_ns >= VG_MS_NS) {
 		__u64 elapsed_ms = elapsed_ns < VG_TICK_MAX_MS * VG_MS_NS ? elapsed_ns / VG_MS_NS : VG_TICK_MAX_MS;
@@ -37,6 +33,14 @@ static __always_inline bool vg_budget_take(const struct vg_config *config, __u64
 		return false;
 	budget->tokens--;
 	return true;
+}
+
+static __always_inline bool vg_budget_take(const struct vg_config *config, __u64 now_ns)
+{
+	__u32 zero = 0;
+	struct vg_budget *budget = bpf_map_lookup_elem(&VG_MAP_BUDGET, &zero);
+
+	return budget && vg_budget_spend(budget, config, now_ns);
 }
 
 static __always_inline bool vg_arena_is_ours(void)

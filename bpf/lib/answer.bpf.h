@@ -107,23 +107,26 @@ static __always_inline void vg_swap_ip6(struct ipv6hdr *ip)
 	ip->hop_limit = VG_ANSWER_TTL;
 }
 
+static __always_inline void vg_swap_ports(struct udphdr *udp)
+{
+	__be16 port = udp->source;
+
+	udp->source = udp->dest;
+	udp->dest = port;
+	udp->check = 0; /* IPv4: none */
+}
+
 /* Send the answer back where the request came from; the body is in place. */
 static __always_inline void vg_answer_write(const struct vg_serve *serve)
 {
 	struct vg_frame frame;
-	struct udphdr *udp;
-	__be16 port;
 
 	/* Opened anew: what earlier steps learnt of the packet's bounds would multiply the verifier's work here. */
 	if (vg_frame_reopen(&frame, serve->ctx, serve->shape))
 		return;
 	vg_turn_link(serve->ctx, &frame);
 	vg_answer_header(&frame, serve->config, serve->local, serve->service, serve->status, serve->body_bytes);
-	udp = frame.udp;
-	port = udp->source;
-	udp->source = udp->dest;
-	udp->dest = port;
-	udp->check = 0; /* IPv4: none */
+	vg_swap_ports(frame.udp);
 	if (frame.version == 4) {
 		vg_swap_ip4(frame.ip4);
 	} else {

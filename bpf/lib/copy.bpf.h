@@ -43,25 +43,14 @@ static __always_inline bool vg_copy_tail(void *to, const void *end, __u32 offset
 	return true;
 }
 
-/*
- * Copy `length` ≤ VG_XDP_VALUE_MAX bytes at arena offset `offset`, of any alignment, to the place of the answer's body.
- * 0, or negative if the packet ends before them. A function of its own for the verifier's sake (see vg_frame_shape).
- */
-__noinline int vg_copy_value(struct xdp_md *ctx, __u64 shape, __u32 offset, __u32 length)
+/* Copy `length` ≤ max (a constant, 64s) bytes at arena offset `offset`. False if the packet ends before them. */
+static __always_inline bool vg_copy(void *to, const void *end, __u32 offset, __u32 length, const __u32 max)
 {
-	struct vg_frame frame;
-	void *to, *end;
-
-	vg_arena_use();
-	if (vg_frame_reopen(&frame, ctx, shape))
-		return -1;
-	to = frame.header + 1;
-	end = frame.end;
-	for (__u32 i = 0; i < VG_XDP_VALUE_MAX / VG_COPY_BLOCK_BYTES; i++) {
+	for (__u32 i = 0; i < max / VG_COPY_BLOCK_BYTES; i++) {
 		if (length < VG_COPY_BLOCK_BYTES)
 			break;
 		if (to + VG_COPY_BLOCK_BYTES > end)
-			return -1;
+			return false;
 		vg_copy_words(to, vg_arena_at(void, offset), VG_COPY_BLOCK_BYTES / 8);
 		to += VG_COPY_BLOCK_BYTES;
 		offset += VG_COPY_BLOCK_BYTES;
@@ -71,13 +60,27 @@ __noinline int vg_copy_value(struct xdp_md *ctx, __u64 shape, __u32 offset, __u3
 		if (length < 8)
 			break;
 		if (to + 8 > end)
-			return -1;
+			return false;
 		vg_copy_words(to, vg_arena_at(void, offset), 1);
 		to += 8;
 		offset += 8;
 		length -= 8;
 	}
-	return vg_copy_tail(to, end, offset, length) ? 0 : -1;
+	return vg_copy_tail(to, end, offset, length);
+}
+
+/*
+ * Copy `length` ≤ VG_XDP_VALUE_MAX bytes at arena offset `offset`, of any alignment, to the place of the answer's body.
+ * 0, or negative if the packet ends before them. A function of its own for the verifier's sake (see vg_frame_shape).
+ */
+__noinline int vg_copy_value(struct xdp_md *ctx, __u64 shape, __u32 offset, __u32 length)
+{
+	struct vg_frame frame;
+
+	vg_arena_use();
+	if (vg_frame_reopen(&frame, ctx, shape))
+		return -1;
+	return vg_copy(frame.header + 1, frame.end, offset, length, VG_XDP_VALUE_MAX) ? 0 : -1;
 }
 
 #endif

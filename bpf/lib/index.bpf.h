@@ -91,30 +91,46 @@ static __always_inline int vg_item_compare(__u32 item, const struct vg_xdp_key *
 	return VG_REASON_HIT;
 }
 
-/* One line of a bucket. */
-static __always_inline int vg_line_search(__u32 line_offset, __u8 tag, const struct vg_xdp_key *key,
-					  struct vg_found *found)
+/* The slots whose tag is this one: bit 8 * i + j for slot i + 8 * j. */
+static __always_inline __u64 vg_line_candidates(__u32 line_offset, __u8 tag)
 {
 	const struct vg_bucket __arena *line = vg_arena_at(struct vg_bucket, line_offset);
 	__u64 first = vg_tags_equal(*(const __u64 __arena *)line->tag, tag);
 	__u64 second = vg_tags_equal(*(const __u32 __arena *)(line->tag + 8) & 0xffffff, tag) & 0xffffff;
-	__u64 candidates = first >> 7 | second >> 6; /* slot i + 8 * j: bit 8 * i + j */
+
+	return first >> 7 | second >> 6;
+}
+
+/* The slot of one such bit. */
+static __always_inline __u32 vg_candidate_slot(__u64 bit)
+{
+	__u64 upper = bit >> 1 & 0x0101010101010101ULL; /* the slot's bit, if it is one of the upper ones */
+	/* A multiplication moves the number of the bit's byte to the top: 1, 2^8, 2^16 … give 0, 1, 2 … */
+	__u32 slot = (__u32)((upper ?: bit) * 0x0001020304050607ULL >> 56);
+
+	return upper ? slot + 8 : slot;
+}
+
+static __always_inline void vg_slot_load(struct vg_found *found, __u32 line_offset, __u32 slot)
+{
+	found->slot = line_offset + (__u32)__builtin_offsetof(struct vg_bucket, cell) + slot * 4;
+	found->word = *vg_arena_at(__u32, found->slot);
+}
+
+/* One line of a bucket. */
+static __always_inline int vg_line_search(__u32 line_offset, __u8 tag, const struct vg_xdp_key *key,
+					  struct vg_found *found)
+{
+	__u64 candidates = vg_line_candidates(line_offset, tag);
 
 	for (int i = 0; i < VG_BUCKET_SLOTS; i++) {
-		__u64 lowest = candidates & -candidates, upper;
-		__u32 slot;
+		__u64 lowest = candidates & -candidates;
 		int verdict;
 
 		if (!candidates)
 			break;
 		candidates ^= lowest;
-		upper = lowest >> 1 & 0x0101010101010101ULL; /* the slot's bit, if it is one of the upper ones */
-		/* A multiplication moves the number of the bit's byte to the top: 1, 2^8, 2^16 … give 0, 1, 2 … */
-		slot = (__u32)((upper ?: lowest) * 0x0001020304050607ULL >> 56);
-		if (upper)
-			slot += 8;
-		found->slot = line_offset + (__u32)__builtin_offsetof(struct vg_bucket, cell) + slot * 4;
-		found->word = *vg_arena_at(__u32, found->slot);
+		vg_slot_load(found, line_offset, vg_candidate_slot(lowest));
 		verdict = vg_item_compare(found->word & VG_CELL_OFFSET, key, found);
 		if (verdict != VG_REASON_NOT_FOUND)
 			return verdict;

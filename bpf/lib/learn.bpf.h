@@ -53,15 +53,19 @@ static __always_inline void vg_learn_write(struct vg_node_load *load, __u32 serv
 	__sync_fetch_and_add(&load->stamps, 1);
 }
 
-/* The proof of an answer, which nobody has looked at yet. Requests without one were not admitted. */
-static __always_inline bool vg_answer_is_proven(struct xdp_md *ctx, __u64 shape, const struct vg_config *config,
+/* The message's proof, which nobody has looked at yet. */
+static __always_inline bool vg_message_is_proven(struct xdp_md *ctx, __u64 shape, const struct vg_config *config,
 						const struct vg_frame *frame, __u64 now_ns)
 {
-	return frame->header->flags & VG_HTOBE16(VG_FLAG_TAGGED) && !frame->header->key_length &&
+	return frame->header->flags & VG_HTOBE16(VG_FLAG_TAGGED) &&
+	       VG_BE32TOH(frame->header->key_length) <= VG_XDP_KEY_MAX &&
 	       vg_budget_take(config, now_ns) && vg_tag_is_right(ctx, shape, config);
 }
 
-/* A message whose sender says that it is a node. A function of its own for the verifier's sake. */
+/*
+ * A message whose sender says that it is a node, before anything else is done about it. A function of its own for the
+ * verifier's sake.
+ */
 __noinline int vg_learn(struct xdp_md *ctx, __u64 shape, const struct vg_config *config, __u64 now_ns)
 {
 	struct vg_frame frame;
@@ -77,8 +81,8 @@ __noinline int vg_learn(struct xdp_md *ctx, __u64 shape, const struct vg_config 
 		number = config->node; /* somebody claims to be us, or a node that is not */
 	else if (!(config->flags & VG_CONFIG_KEYED))
 		believed = vg_sender_is(&frame, number);
-	else if (frame.header->flags & VG_HTOBE16(VG_FLAG_REPLY))
-		believed = vg_answer_is_proven(ctx, shape, config, &frame, now_ns);
+	else
+		believed = vg_message_is_proven(ctx, shape, config, &frame, now_ns);
 	service = vg_service_of_sender(&frame, number);
 	load = bpf_map_lookup_elem(&VG_MAP_NODE_LOAD, &number);
 	if (!load)

@@ -83,7 +83,7 @@
 #define VG_CGROUPS_MAX 256    /* cgroups with a histogram of their own; the least recently seen goes first */
 #define VG_IO_STARTS_MAX 4096 /* block requests in flight that are timed */
 
-/* A key this close to its deadline is decided by the daemon: the kernel's coarse clock lags by a tick (≤ 10 ms). */
-#define VG_EXPIRY_DOUBT_MS 12
+/* A key this close to its deadline is decided by the daemon: time in XDP lags by up to two ticks (of ≤ 10 ms). */
+#define VG_EXPIRY_DOUBT_MS 24
 
 #endif

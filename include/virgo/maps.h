@@ -431,7 +431,9 @@ VG_ASSERT_SIZE(struct vg_host, 112);
 struct vg_budget {
 	__u64 tick_ns;	 /* the coarse clock when tokens were last added */
 	__u64 tokens;	 /* answers left */
+	__u64 jiffy;	 /* the kernel's count of ticks when … */
+	__u64 now_ns;	 /* … the coarse clock was last read: it stands still until the next */
 };
-VG_ASSERT_SIZE(struct vg_budget, 16);
+VG_ASSERT_SIZE(struct vg_budget, 32);
 
 #endif

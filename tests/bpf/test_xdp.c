@@ -59,6 +59,7 @@ static int teardown(void **state)
 }
 
 #include "xdp_parse.h"
+#include "xdp_quick.h"
 
 /* ---- admission ---- */
 
@@ -596,6 +597,7 @@ int main(void)
 		cmocka_unit_test(test_xdp_header_fields),
 		cmocka_unit_test(test_xdp_admission), cmocka_unit_test(test_xdp_budget),
 		cmocka_unit_test(test_xdp_get), cmocka_unit_test(test_xdp_get_refusals),
+		cmocka_unit_test(test_xdp_short_cut_shapes), cmocka_unit_test(test_xdp_short_cut_refusals),
 		cmocka_unit_test(test_xdp_hash_and_partition), cmocka_unit_test(test_xdp_deadlines),
 		cmocka_unit_test(test_xdp_writer_in_bucket), cmocka_unit_test(test_xdp_chain),
 		cmocka_unit_test(test_xdp_use_is_noted), cmocka_unit_test(test_xdp_handles),
