@@ -43,7 +43,7 @@ __u64 vg_commit_mark(const struct vg_worker *worker)
 static __u64 number_since(struct vg_worker *worker, __u64 mark)
 {
 	struct vg_commit *commit = worker->commit;
-	__u64 number = vg_wal_thread_sequence > mark ? vg_wal_thread_sequence : 0;
+	__u64 number = vg_wal_thread_sequence != mark ? vg_wal_thread_sequence : 0;
 
 	if (commit->depend > number)
 		number = commit->depend;
