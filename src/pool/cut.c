@@ -55,7 +55,8 @@ static bool is_needed(const struct vg_cuts *views, __u64 after, __u64 until, __u
 static bool is_of(const struct vg_image *image, const struct vg_image_name *name, const void *key)
 {
 	return image->position == name->position && image->kind == name->kind && image->hash == name->hash &&
-	       image->key_length == name->key_length && !memcmp(image->data, key, name->key_length);
+	       image->key_length == name->key_length &&
+	       (!name->key_length || !memcmp(image->data, key, name->key_length));
 }
 
 /* The newest image of it from here on. */
