@@ -5,7 +5,7 @@ bench_object = $(patsubst %.c,$(B)/obj/%.o,$(1))
 BENCH_COMMON := $(call bench_object,bench/load/cpu.c bench/load/histogram.c bench/load/keys.c)
 BENCH_TWINS := $(patsubst bench/twin/%.c,$(B)/bench/%,$(sort $(wildcard bench/twin/*.c)))
 BENCH_XDP := $(addprefix $(B)/bench/,flood hold latency)
-BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP) $(B)/bench/store $(B)/bench/paths
+BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP) $(B)/bench/store $(B)/bench/growth $(B)/bench/paths
 
 $(B)/bench/load: $(call bench_object,bench/load/main.c bench/load/engine.c bench/load/proto.c) $(BENCH_COMMON)
 	$(call link,-luring -lm)
@@ -27,6 +27,9 @@ $(B)/bench/clone: $(B)/obj/bench/micro/clone.o $(B)/libvirgo.a
 	$(call link,)
 
 $(B)/bench/store: $(B)/obj/bench/micro/store.o $(BENCH_COMMON) $(call room_archives,pool base)
+	$(call link,-lpthread -lm)
+
+$(B)/bench/growth: $(B)/obj/bench/micro/growth.o $(call room_archives,pool base)
 	$(call link,-lpthread -lm)
 
 $(B)/bench/paths: $(call bench_object,bench/micro/paths.c bench/xdp/frame.c) $(BENCH_COMMON) \

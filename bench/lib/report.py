@@ -92,6 +92,9 @@ def markdown(facts, parts):
     if parts.get("snapshot"):
         lines += ["", "## While snapshots are written", "", "GET and SET, open loop.", ""]
         lines += snapshot_table(parts["snapshot"])
+    for name, title in (("memory", "Memory"), ("hitratio", "Hit ratio")):
+        if parts.get(name):
+            lines += ["", f"## {title}", ""] + parts[name]["table"]
     lines += ["", "## Commands", "", "```"] + facts["commands"] + ["```", ""]
     return "\n".join(lines)
 
@@ -103,5 +106,7 @@ def data(facts, parts):
         "tcp": {" ".join(map(str, key)): samples for key, samples in parts["tcp"].items()},
         "xdp": parts["xdp"],
         "micro": parts["micro"],
+        "memory": parts.get("memory"),
+        "hitratio": parts.get("hitratio"),
         "snapshot": {" ".join(key): samples for key, samples in parts.get("snapshot", {}).items()},
     }, indent=1)

@@ -2,11 +2,11 @@
 /*
  * The limit of memory, and who must go when it is reached.
  *
- * S3-FIFO (J. Yang, Y. Zhang, Z. Qiu, Y. Yue, R. Vigfusson, "FIFO queues are all you need for cache eviction", SOSP
- * 2023) without lists: the small queue is a ring of cells in the order of insertion; the main queue is the index itself,
- * gone through bucket by bucket by a hand that takes one use from each item and removes those that have none; ghosts,
- * the hashes of keys removed from the small queue, stand in the unused slots of their bucket's lines. A use is a bit or
- * two in the slot's word, set by XDP and by workers; nothing is ever moved for it.
+ * S3-FIFO (J. Yang, Y. Zhang, Z. Qiu, Y. Yue, R. Vigfusson, "FIFO queues are all you need for cache eviction",
+ * SOSP 2023) without lists: the small queue is a ring of cells in the order of insertion; the main queue is the index
+ * itself, gone through bucket by bucket by a hand that takes one use from each item and removes those that have none;
+ * ghosts, the hashes of keys removed from the small queue, stand in the unused slots of their bucket's lines. A use is
+ * a bit or two in the slot's word, set by XDP and by workers; nothing is ever moved for it.
  */
 #ifndef VG_POOL_EVICT_H
 #define VG_POOL_EVICT_H
