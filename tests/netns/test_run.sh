@@ -8,11 +8,12 @@ B=${B:-build}
 [ "$(id -u)" = 0 ] || tap_skip_all 1 "needs root for network namespaces"
 LAB_BUILD=$B
 LAB_XDP=no
-LAB_VIRGOD_FLAGS="--bpf off --cpu-jobs 8 --cpu-linger 5"
+case $B in /*) EXAMPLES=$B/examples ;; *) EXAMPLES=$PWD/$B/examples ;; esac
+LAB_VIRGOD_FLAGS="--bpf off --cpu-jobs 8 --cpu-linger 5 --plugin-dir $EXAMPLES/plugins --kernel-dir $EXAMPLES/kernel"
 . scripts/lab.sh
 trap lab_down EXIT
 trap 'exit 130' INT TERM
-tap_plan 65
+tap_plan 70
 
 lab_up 3
 chmod 755 "$LAB_DIR"
@@ -72,6 +73,21 @@ soon grep -q ready "$LAB_DIR/out"
 kill -TERM $RUN
 wait $RUN
 tap_is "signals are passed on" $? 42
+
+# ---- functions and kernel programs
+
+tap_is "a function" "$(printf 'hello world\n' | virgo run --kind function -- count; echo "/$?")" "1 2 12/0"
+tap_is "a function that is none" "$(said run --kind function -- no-such-function)" /127
+tap_is "a kernel program, and what it returns" \
+	"$(printf '\x12\0\0\0\x0c\0\0\0' | virgo run --kind kernel -- numbers:divisor | od -An -tu8 | tr -d ' '
+		echo "${PIPESTATUS[1]}")" $'6\n6'
+tap_is "a way out of the folder" "$(said run --kind kernel -- ../../etc:passwd)" /125
+tap_is "the example of the library: a program, many, a function, a kernel program" \
+	"$(lab_client env VIRGO_NODES="$LIST" VIRGO_KEY_FILE="$LAB_DIR/key" "$B/examples/clone" echo numbers:divisor)" \
+	'status 3: FROM AFAR
+8 of 8 ended, 0 failed
+echo returned 0 and 4 bytes: 74 65 78 74
+numbers:divisor returned 6 and 8 bytes: 06 00 00 00 00 00 00 00'
 
 # ---- jobs on their own
 
