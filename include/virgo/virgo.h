@@ -77,6 +77,12 @@ struct virgo_options {
 	uint16_t cpu_port;	 /* of the nodes' CPU pools; 0: 10000, or what the cluster's table says */
 	/* Whose the jobs are: who says the same may list, signal and attach to them. NULL: this client alone. */
 	const char *owner;
+	/*
+	 * Bytes of values that virgo_key_get() and virgo_key_read() may keep in this process; 0: none. A node tells of
+	 * changes over a TCP connection; a value is answered from here only after what has been told was looked at, and
+	 * while the node was heard of within a second. Where that is not possible (a password) nothing is kept.
+	 */
+	size_t near_bytes;
 };
 
 /*
@@ -436,6 +442,8 @@ struct virgo_counters {
 	uint64_t redirected;			  /* answers "wrong node" */
 	uint64_t too_big;			  /* answers "does not fit the request" */
 	uint64_t routes_learnt;
+	uint64_t near_hits, near_misses;	  /* reads answered from near_bytes, and those that were not */
+	uint64_t near_invalidated;		  /* messages that something of it has changed */
 };
 void virgo_counters(const struct virgo *virgo, struct virgo_counters *ret_counters);
 

@@ -30,6 +30,7 @@ struct cli {
 	const char *owner;	      /* of jobs; NULL: this process */
 	unsigned int cpu_port;
 	__u64 timeout_ms, window;
+	size_t near_bytes;  /* of a near cache; 0: none */
 	unsigned int flags; /* VIRGO_NO_UDP … */
 	bool json;
 	bool stop_at_argument; /* options end at the first argument */

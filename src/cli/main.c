@@ -13,7 +13,10 @@
 #define CLI_TIMEOUT_MS_MAX 86400000
 
 const struct cli_command cli_commands[] = {
-	{ "get", "KEY", "print the value of a key", "  -o, --output FILE    write the value there", cli_get },
+	{ "get", "KEY", "print the value of a key",
+	  "  -o, --output FILE    write the value there\n"
+	  "  --near N             read it N times through a near cache, and say how many came from there",
+	  cli_get },
 	{ "set", "KEY VALUE|-", "set a key; - reads the value from standard input",
 	  "  --ex SPAN            the key lives so long: 30, 1.5s, 200ms, 2m, 1h, 7d\n"
 	  "  --nx                 only if the key does not exist\n"
@@ -309,6 +312,7 @@ int cli_connect(struct cli *cli)
 		.timeout_ms = (unsigned int)cli->timeout_ms,
 		.window = (unsigned int)cli->window,
 		.flags = cli->flags,
+		.near_bytes = cli->near_bytes,
 		.owner = cli->owner,
 		.cpu_port = (__u16)cli->cpu_port,
 	};

@@ -61,8 +61,8 @@ static json_t *look_at(struct top *top, unsigned int node, double seconds)
 	/* The first picture has no span: it shows everything since the start, rates are left at 0. */
 	figures = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "address", address, "rate",
 			    seconds > 0 ? (now.daemon - before->daemon) / span : 0.0, "xdp_rate",
-			    seconds > 0 ? (now.xdp_hits + now.xdp_misses - before->xdp_hits - before->xdp_misses) / span :
-					  0.0,
+			    seconds > 0 ? (now.xdp_hits + now.xdp_misses - before->xdp_hits -
+					   before->xdp_misses) / span : 0.0,
 			    "hit_percent", ratio(now.hits - before->hits, now.misses - before->misses),
 			    "xdp_hit_percent",
 			    ratio(now.xdp_hits - before->xdp_hits, now.xdp_misses - before->xdp_misses), "p50_ns",
@@ -156,9 +156,9 @@ static void draw_node(line_fn line, const json_t *node)
 		     json_string_value(json_object_get(node, "error")));
 		return;
 	}
-	line(false, "%-21.21s %6s %5.1f%% %6s %5.1f%% %6s %5s %7s %7s", json_string_value(json_object_get(node, "address")),
-	     count_text(rate, figure(node, "rate")), figure(node, "hit_percent"), count_text(xdp, figure(node, "xdp_rate")),
-	     figure(node, "xdp_hit_percent"), count_text(keys, figure(node, "keys")),
+	line(false, "%-21.21s %6s %5.1f%% %6s %5.1f%% %6s %5s %7s %7s",
+	     json_string_value(json_object_get(node, "address")), count_text(rate, figure(node, "rate")),
+	     figure(node, "hit_percent"), count_text(xdp, figure(node, "xdp_rate")), figure(node, "xdp_hit_percent"), count_text(keys, figure(node, "keys")),
 	     count_text(evicted, figure(node, "evicted")), cli_duration(p50, sizeof(p50), figure(node, "p50_ns")),
 	     cli_duration(p99, sizeof(p99), figure(node, "p99_ns")));
 	line(false, "      arena %s of %.0f %%   heap %s of %.0f %%   expired %.0f   handles %.0f",
@@ -183,7 +183,8 @@ static void draw(line_fn line, const json_t *nodes)
 static int show_for_ever(struct top *top)
 {
 	if (cli_screen_open())
-		return cli_complain(top->cli, CLI_USAGE, "top mem: standard output is no terminal (--once shows it once)");
+		return cli_complain(top->cli, CLI_USAGE,
+				    "top mem: standard output is no terminal (--once shows it once)");
 	for (;;) {
 		json_t *nodes = look(top);
 		int key;

@@ -170,6 +170,7 @@ struct virgo {
 	struct virgo_counters counters;
 	char error_text[VG_CLIENT_TEXT_MAX];
 	struct vg_inbox *inbox; /* where datagrams arrive */
+	struct vg_near *near;	/* values kept here, see near.h; NULL: none are */
 };
 
 /* options.c: 0 or negative errno with a sentence in `why`. */

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "client/near.h"
 #include "client/job.h"
 
 /* Places for what users may have in flight, and one for a request of our own; a power of two. */
@@ -114,6 +115,11 @@ int virgo_connect(struct virgo **ret_virgo, const struct virgo_options *options,
 	if (!error)
 		error = configure(v, &wanted, why, why_bytes);
 	v->configured_count = v->peers_count;
+	if (!error && wanted.near_bytes) {
+		error = vg_near_new(&v->near, wanted.near_bytes);
+		if (error)
+			vg_explain(why, why_bytes, error, "out of memory");
+	}
 	if (!error) {
 		error = vg_datagram_open(v);
 		if (error)
@@ -139,6 +145,7 @@ void virgo_disconnect(struct virgo *v)
 		vg_stream_close(v, v->peers[i], 0, 0);
 		free(v->peers[i]);
 	}
+	vg_near_free(v->near);
 	vg_datagram_close(v);
 	free(v->peers);
 	free(v->requests);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/near.h"
 #include "client/job.h"
 
 __u64 vg_now_ns(void)
@@ -255,6 +256,9 @@ static int submit(struct virgo *v, const struct virgo_request *wanted, bool inte
 
 int virgo_submit(struct virgo *v, const struct virgo_request *wanted)
 {
+	/* What this client changes it does not read from its own memory any more. */
+	if (v->near && (wanted->operation == VIRGO_SET || wanted->operation == VIRGO_DEL))
+		vg_near_forget(v->near, wanted->key, wanted->key_length);
 	return submit(v, wanted, false);
 }
 
