@@ -163,9 +163,11 @@ const char *vg_env_refusal(const struct vg_env *env)
 	return "Errors writing to the log: fake";
 }
 
+static struct mem_session *mem_deaf __attribute__((unused)); /* reads nothing of what it is sent */
 void vg_session_flush(struct vg_session *session)
 {
-	mem_collect((struct mem_session *)session);
+	if ((struct mem_session *)session != mem_deaf)
+		mem_collect((struct mem_session *)session);
 }
 
 void vg_env_status_json(struct vg_env *env, struct vg_out *out)

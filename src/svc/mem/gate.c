@@ -118,6 +118,12 @@ bool vg_gate_stops(struct vg_call *call)
 		refuse_subscriber(call);
 		return true;
 	}
+	/* Only the owner of a key knows when copies of it are stale. */
+	if (flags & VG_CLIENT_TRACKING && call->command->flags & VG_CMD_READONLY && !call->alone &&
+	    call->command->route != VG_ROUTE_HERE && !vg_gate_is_here(call)) {
+		vg_gate_refused(call);
+		return true;
+	}
 	if (call->client->flags & VG_CLIENT_MULTI && !ends_or_guards(call->command)) {
 		queue(call);
 		return true;
