@@ -39,6 +39,19 @@ enum vg_policy {
 		VG_POLICY_MAX
 };
 
+#ifndef __bpf__
+static inline const char *vg_policy_name(__u32 policy)
+{
+	static const char *const names[VG_POLICY_MAX] = {
+#define X(name, number, text, help) [number] = text,
+		VG_POLICIES(X)
+#undef X
+	};
+
+	return policy < VG_POLICY_MAX ? names[policy] : "unknown";
+}
+#endif
+
 /* What is known of a node. */
 struct vg_candidate {
 	__u32 node;

@@ -133,5 +133,6 @@ int cli_top(struct cli *cli, int argc, char **argv);
 int cli_top_mem(struct cli *cli, bool once, __u64 interval_ms); /* virgo top mem: called by cli_top */
 int cli_hotkeys(struct cli *cli, int argc, char **argv);
 int cli_lb(struct cli *cli, int argc, char **argv);
+int cli_nodes(struct cli *cli, int argc, char **argv);
 
 #endif

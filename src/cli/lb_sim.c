@@ -63,17 +63,9 @@ struct run {
 	struct lb_result *result;
 };
 
-static const char *const chooser_names[LB_CHOOSERS] = {
-#define X(name, number, text, help) [number] = text,
-	VG_POLICIES(X)
-#undef X
-		[LB_IDEAL_JSQ] = "jsq",
-	[LB_IDEAL_SED] = "sed",
-};
-
 const char *lb_chooser_name(int chooser)
 {
-	return chooser_names[chooser];
+	return chooser == LB_IDEAL_JSQ ? "jsq" : chooser == LB_IDEAL_SED ? "sed" : vg_policy_name((__u32)chooser);
 }
 
 /* ---- the heap of events ---------------------------------------------------------------------------------------- */

@@ -56,6 +56,7 @@ const struct cli_command cli_commands[] = {
 	  "  -c, --count N        so many rounds (default 1; 0: for ever)\n"
 	  "  --interval SPAN      between rounds (default 1s)",
 	  cli_ping },
+	{ "nodes", "", "show how busy every node is, and how long ago the others heard of it", NULL, cli_nodes },
 	{ "status", "", "show every node's keys, requests, times and memory", NULL, cli_status },
 	{ "command", "ARGUMENT...", "run any RESP command: virgo command incr counter", NULL, cli_run_command },
 	{ "bench", "", "measure the pool",

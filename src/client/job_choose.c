@@ -13,14 +13,8 @@
 
 int vg_policy_by_name(const char *name, __u32 *ret_policy)
 {
-	static const char *const names[VG_POLICY_MAX] = {
-#define X(name, number, text, help) [number] = text,
-		VG_POLICIES(X)
-#undef X
-	};
-
 	for (__u32 i = 0; i < VG_POLICY_MAX; i++)
-		if (strcmp(name, names[i]) == 0) {
+		if (strcmp(name, vg_policy_name(i)) == 0) {
 			*ret_policy = i;
 			return 0;
 		}

@@ -14,6 +14,7 @@
 
 #include "client/client.h"
 #include "virgo/maps.h"
+#include "virgo/policy.h"
 
 void vg_address_text(const union vg_address *address, char *text, size_t text_bytes)
 {
@@ -106,21 +107,30 @@ struct vg_peer *vg_route(struct virgo *v, const struct vg_request *request)
 	return configured_in_turn(v);
 }
 
-static bool less_loaded(const struct vg_peer *a, const struct vg_peer *b)
-{
-	if (a->stream_failed != b->stream_failed)
-		return b->stream_failed;
-	if (a->load.in_flight != b->load.in_flight)
-		return a->load.in_flight < b->load.in_flight;
-	return a->load.service_ns < b->load.service_ns;
-}
-
-/* Power of two choices over the last load stamps (M. Mitzenmacher, 2001). */
+/* By the last load stamps; a node whose stream could not be opened counts as silent. */
 struct vg_peer *vg_route_malloc(struct virgo *v)
 {
-	struct vg_peer *a = v->peers[vg_random(v) % v->peers_count], *b = v->peers[vg_random(v) % v->peers_count];
+	__u32 random = (__u32)(vg_random(v) >> 32), count = v->peers_count, in_flight[VG_POLICY_DRAWS_MAX];
+	__u32 draws = vg_policy_draws(VG_POLICY_PREQUAL, count, VG_POLICY_DRAWS_MAX), hot;
+	struct vg_choice choice = VG_CHOICE_NONE;
 
-	return less_loaded(a, b) ? a : b;
+	for (__u32 i = 0; i < draws; i++)
+		in_flight[i] = v->peers[vg_policy_drawn(count, random, draws, i)]->load.in_flight;
+	hot = vg_policy_hot_in_flight(in_flight, draws);
+	for (__u32 i = 0; i < draws; i++) {
+		__u32 drawn = vg_policy_drawn(count, random, draws, i);
+		const struct vg_peer *peer = v->peers[drawn];
+		struct vg_candidate candidate = {
+			.node = drawn,
+			.in_flight = peer->load.in_flight,
+			.service_ns = peer->load.service_ns,
+			.wait_ns = peer->load.run_queue_delay_ns,
+			.age_ms = peer->stream_failed ? ~0U : 0,
+		};
+
+		vg_policy_consider(&choice, VG_POLICY_PREQUAL, &candidate, hot, vg_policy_chance(random, i));
+	}
+	return v->peers[choice.node];
 }
 
 struct vg_peer *vg_route_other(struct virgo *v, const struct vg_peer *peer)

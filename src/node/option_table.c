@@ -106,14 +106,8 @@ static int parse_save(void *target, const char *text)
 
 static int parse_policy(void *target, const char *text)
 {
-	static const char *const names[VG_POLICY_MAX] = {
-#define X(name, number, text, help) [number] = text,
-		VG_POLICIES(X)
-#undef X
-	};
-
-	for (__u64 i = 0; i < VG_POLICY_MAX; i++) {
-		if (strcmp(text, names[i]) == 0) {
+	for (__u32 i = 0; i < VG_POLICY_MAX; i++) {
+		if (strcmp(text, vg_policy_name(i)) == 0) {
 			*(__u64 *)target = i;
 			return 0;
 		}

@@ -9,6 +9,7 @@
 #include "base/prng.h"
 #include "node/peers.h"
 #include "node/world.h"
+#include "virgo/policy.h"
 
 const char *vg_refusal_text(enum vg_refusal refusal)
 {
@@ -253,6 +254,51 @@ static void append_json(struct vg_out *out, json_t *object)
 	json_decref(object);
 }
 
+/* What this node last heard of a service of another one; nothing if it never did. */
+static void heard_json(json_t *node, const char *name, const struct vg_service_load *load, __u64 now_ns)
+{
+	if (!load->seen_ns)
+		return;
+	json_object_set_new(node, name,
+			    json_pack("{s:o, s:o, s:o, s:f}", "in_flight", integer(load->in_flight), "sent_since",
+				      integer(load->sent), "service_ns", integer(load->service_ns), "age_s",
+				      now_ns > load->seen_ns ? (double)(now_ns - load->seen_ns) / 1e9 : 0.0));
+}
+
+static json_t *peer_json(const struct vg_worker *worker, __u16 number)
+{
+	const struct vg_node_load *load = &worker->world->maps.node_load[number];
+	__u64 now_ns = worker->clock.monotonic_ns;
+	json_t *node = json_pack("{s:i, s:s, s:o, s:o, s:o, s:o}", "node", (int)number, "address",
+				 worker->env.cluster->node[number].text, "stamps", integer(load->stamps), "strangers",
+				 integer(load->strangers), "run_queue_delay_ns", integer(load->run_queue_delay_ns),
+				 "memory_free_permille", integer(load->memory_free_permille));
+
+	heard_json(node, "mem", &load->service[VG_LOAD_MEM], now_ns);
+	heard_json(node, "cpu", &load->service[VG_LOAD_CPU], now_ns);
+	return node;
+}
+
+/* What this node says of itself, and what it has heard of the others. */
+static json_t *load_json(const struct vg_worker *worker)
+{
+	const struct vg_local *local = worker->world->maps.local;
+	const struct vg_cluster *cluster = worker->env.cluster;
+	json_t *heard = json_array();
+
+	for (__u16 i = 0; i < cluster->nodes; i++)
+		if (i != cluster->self)
+			json_array_append_new(heard, peer_json(worker, i));
+	return json_pack("{s:s, s:{s:o, s:o}, s:{s:o, s:o}, s:o, s:i, s:o, s:o, s:o}", "policy",
+			 vg_policy_name((__u32)worker->world->options.policy), "mem", "in_flight",
+			 integer(local->in_flight), "service_ns", integer(local->service_ns), "cpu", "in_flight",
+			 integer(local->other[VG_LOAD_CPU - 1].in_flight), "service_ns",
+			 integer(local->other[VG_LOAD_CPU - 1].service_ns), "run_queue_delay_ns",
+			 integer(local->run_queue_delay_ns), "memory_free_permille", (int)local->memory_free_permille,
+			 "heartbeats", integer(worker->world->heartbeats), "strangers",
+			 integer(worker->world->maps.node_load[cluster->self].strangers), "heard", heard);
+}
+
 void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 {
 	const struct vg_world *world = world_of(env);
@@ -261,7 +307,7 @@ void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 	vg_env_stats_sum(env, &sum);
 	append_json(out,
 		    json_pack("{s:s, s:i, s:s, s:i, s:i, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
-			      "s:o}", "version", VG_VERSION, "node", (int)env->cluster->self, "address",
+			      "s:o, s:o}", "version", VG_VERSION, "node", (int)env->cluster->self, "address",
 			      vg_cluster_address(env->cluster, env->cluster->self), "nodes", (int)env->cluster->nodes,
 			      "epoch", (int)env->cluster->epoch, "uptime_s", integer(vg_env_uptime_s(env)), "pid",
 			      (int)getpid(), "workers", (int)world->worker_count, "connections_open",
@@ -269,7 +315,7 @@ void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 			      "bytes_in", integer(sum.bytes_in), "bytes_out", integer(sum.bytes_out), "requests",
 			      requests_json(&sum), "memory", memory_json(world), "refused", refusals_json(&sum), "xdp",
 			      xdp_json(world), "loop", loops_json(world), "services",
-			      services_json(world)));
+			      services_json(world), "load", load_json(env->node)));
 }
 
 void vg_env_topology_json(struct vg_env *env, struct vg_out *out)

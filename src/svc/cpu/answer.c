@@ -11,14 +11,15 @@ static __u32 saturated(__u64 value)
 	return value > 0xffffffff ? 0xffffffff : (__u32)value;
 }
 
-/* In flight is what a caller would wait behind: jobs that run and jobs that wait. */
 static struct vg_load_stamp stamp(const struct vg_env *env)
 {
-	const struct vg_cpu *cpu = vg_cpu(env);
+	__u64 in_flight, service_ns;
 
+	vg_service_cpu.load(env, &in_flight, &service_ns);
 	return (struct vg_load_stamp){
-		.in_flight = VG_HTOBE32(saturated(cpu->counts.running + cpu->counts.queued)),
-		.service_ns = VG_HTOBE32(saturated(cpu->service_ns)),
+		.in_flight = VG_HTOBE32(saturated(in_flight)),
+		.service_ns = VG_HTOBE32(saturated(service_ns)),
+		.run_queue_delay_ns = VG_HTOBE32(env->run_queue_delay_ns),
 	};
 }
 
