@@ -36,7 +36,8 @@ static bool kernel_takes_notes(void)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
 	bool yes = btf && has_member(btf, "task_struct", "sched_info") &&
-		   has_member(btf, "sched_info", "last_queued") && has_member(btf, "sched_entity", "cfs_rq") && has_member(btf, "cfs_rq", "rq");
+		   has_member(btf, "sched_info", "last_queued") && has_member(btf, "sched_entity", "cfs_rq") &&
+		   has_member(btf, "cfs_rq", "rq");
 
 	btf__free(btf);
 	return yes;
@@ -136,8 +137,8 @@ void vg_probes_detach(const struct vg_pin_root *root)
 int vg_probe_try(const char *tracepoint)
 {
 	const struct bpf_insn code[] = {
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
-		{.code = BPF_JMP | BPF_EXIT},
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
+		{ .code = BPF_JMP | BPF_EXIT },
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_TRACE_RAW_TP);
 	int fd, link_fd, id = libbpf_find_vmlinux_btf_id(tracepoint, BPF_TRACE_RAW_TP);

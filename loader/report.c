@@ -6,10 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const struct {
-	const char *name, *verdict, *text;
-} reasons[VG_REASON_MAX] = {
-#define X(name, verdict, text) {#name, #verdict, text},
+const struct vg_reason_words vg_report_reasons[VG_REASON_MAX] = {
+#define X(name, verdict, text) { #name, #verdict, text },
 	VG_REASONS(X)
 #undef X
 };
@@ -20,8 +18,15 @@ static const char *const lease_names[] = {
 	[VG_LEASE_ALIVE] = "alive",
 };
 
+const char *const vg_load_names[VG_LOADS_MAX] = { [VG_LOAD_MEM] = "mem", [VG_LOAD_CPU] = "cpu" };
+
+double vg_report_age_s(const struct vg_node_status *status, __u64 then_ns)
+{
+	return status->now_ns > then_ns ? (double)(status->now_ns - then_ns) / 1e9 : 0;
+}
+
 /* "NOT_IP" is for C; the rest of the world reads "not_ip". */
-static const char *lower(const char *name, char (*buffer)[32])
+const char *vg_report_lower(const char *name, char (*buffer)[32])
 {
 	size_t i;
 
@@ -31,7 +36,7 @@ static const char *lower(const char *name, char (*buffer)[32])
 	return *buffer;
 }
 
-static const char *interface_name(const struct vg_attachment *attachment, char (*buffer)[48])
+const char *vg_report_interface(const struct vg_attachment *attachment, char (*buffer)[48])
 {
 	if (attachment->interface[0])
 		snprintf(*buffer, sizeof(*buffer), "%s", attachment->interface);
@@ -87,9 +92,9 @@ static void table_counters(FILE *out, const struct vg_node_status *status)
 			fprintf(out, "\n%-16s %-8s %14s %16s  %s\n", "REASON", "VERDICT", "PACKETS", "BYTES",
 				"MEANING");
 		any = true;
-		fprintf(out, "%-16s %-8s %14llu %16llu  %s\n", lower(reasons[reason].name, &name),
-			reasons[reason].verdict, (unsigned long long)counter->packets,
-			(unsigned long long)counter->bytes, reasons[reason].text);
+		fprintf(out, "%-16s %-8s %14llu %16llu  %s\n", vg_report_lower(vg_report_reasons[reason].name, &name),
+			vg_report_reasons[reason].verdict, (unsigned long long)counter->packets,
+			(unsigned long long)counter->bytes, vg_report_reasons[reason].text);
 	}
 	if (!any)
 		fprintf(out, "\nno packet seen yet\n");
@@ -113,15 +118,21 @@ void vg_report_table(FILE *out, const struct vg_node_status *status)
 {
 	table_head(out, status);
 	fprintf(out, "\n%-16s %6s  %-16s %12s %10s\n", "PROGRAM", "ID", "TAG", "VERIFIED", "JITED");
-	for (int i = 0; i < VG_OBJECT_MAX; i++)
-		fprintf(out, "%-16s %6u  %-16s %12u %10u\n", status->programs[i].name, status->programs[i].id,
+	for (int i = 0; i < VG_OBJECT_MAX; i++) {
+		if (status->programs[i].probe && !status->programs[i].id)
+			continue;
+		fprintf(out, "%-16s %6u  %-16s %12u %10u%s\n", status->programs[i].name, status->programs[i].id,
 			status->programs[i].tag, status->programs[i].verified_instructions,
-			status->programs[i].jited_bytes);
+			status->programs[i].jited_bytes,
+			!status->programs[i].probe     ? ""
+			: status->programs[i].attached ? "  probing"
+						       : "  not attached");
+	}
 	fprintf(out, "\n%-24s %-19s %s\n", "ATTACHED TO", "HOW", "PROGRAM");
 	for (int i = 0; i < status->attachments_count; i++) {
 		char interface[48];
 
-		fprintf(out, "%-24s %-19s %s\n", interface_name(&status->attachments[i], &interface),
+		fprintf(out, "%-24s %-19s %s\n", vg_report_interface(&status->attachments[i], &interface),
 			vg_attachment_mode(&status->attachments[i]), status->attachments[i].program);
 	}
 	if (!status->attachments_count)
@@ -140,11 +151,13 @@ static json_t *json_programs(const struct vg_node_status *status)
 		const struct vg_program_status *program = &status->programs[i];
 
 		if (program->id)
-			json_array_append_new(programs, json_pack("{s:s, s:I, s:s, s:I, s:I}", "name", program->name,
-								  "id", (json_int_t)program->id, "tag", program->tag,
-								  "verified_instructions",
-								  (json_int_t)program->verified_instructions,
-								  "jited_bytes", (json_int_t)program->jited_bytes));
+			json_array_append_new(
+				programs,
+				json_pack("{s:s, s:I, s:s, s:I, s:I, s:b, s:I, s:I}", "name", program->name, "id",
+					  (json_int_t)program->id, "tag", program->tag, "verified_instructions",
+					  (json_int_t)program->verified_instructions, "jited_bytes",
+					  (json_int_t)program->jited_bytes, "probing", program->attached, "runs",
+					  (json_int_t)program->runs, "run_ns", (json_int_t)program->run_ns));
 	}
 	return programs;
 }
@@ -153,10 +166,13 @@ static json_t *json_maps(const struct vg_node_status *status)
 {
 	json_t *maps = json_array();
 
-	for (int i = 0; i < VG_MAPS_MAX; i++)
+	for (int i = 0; i < VG_MAPS_MAX; i++) {
+		if (!status->maps[i].id)
+			continue;
 		json_array_append_new(maps, json_pack("{s:s, s:I, s:I}", "name", status->maps[i].name, "id",
 						      (json_int_t)status->maps[i].id, "memory_bytes",
 						      (json_int_t)status->maps[i].memory_bytes));
+	}
 	return maps;
 }
 
@@ -186,25 +202,64 @@ static json_t *json_counters(const struct vg_node_status *status)
 		char name[32], verdict[32];
 
 		json_array_append_new(counters,
-				      json_pack("{s:s, s:s, s:I, s:I}", "reason", lower(reasons[reason].name, &name),
-						"verdict", lower(reasons[reason].verdict, &verdict), "packets",
+				      json_pack("{s:s, s:s, s:I, s:I}", "reason",
+						vg_report_lower(vg_report_reasons[reason].name, &name), "verdict",
+						vg_report_lower(vg_report_reasons[reason].verdict, &verdict), "packets",
 						(json_int_t)status->counters[reason].packets, "bytes",
 						(json_int_t)status->counters[reason].bytes));
 	}
 	return counters;
 }
 
-static json_t *json_nodes(const struct vg_node_status *status)
+static json_t *json_service_load(__u32 in_flight, __u32 service_ns, __u32 sent, double age_s)
+{
+	return json_pack("{s:I, s:I, s:I, s:f}", "in_flight", (json_int_t)in_flight, "service_ns",
+			 (json_int_t)service_ns, "sent_since", (json_int_t)sent, "age_s", age_s);
+}
+
+/* What is known of a node's load; of this one, what it says itself. Services that were never heard are left out. */
+static json_t *json_load(const struct vg_node_status *status, int node)
+{
+	const struct vg_node_load *load = &status->loads[node];
+	bool self = node == status->config.node;
+	json_t *json = json_pack("{s:I, s:i, s:I, s:I}", "run_queue_delay_ns",
+				 (json_int_t)(self ? status->local.run_queue_delay_ns : load->run_queue_delay_ns),
+				 "memory_free_permille",
+				 self ? status->local.memory_free_permille : load->memory_free_permille, "stamps",
+				 (json_int_t)load->stamps, "strangers", (json_int_t)load->strangers);
+
+	for (int which = 0; which <= VG_LOAD_CPU; which++) {
+		const struct vg_service_load *heard = &load->service[which];
+		const struct vg_service_now own =
+			which == VG_LOAD_MEM
+				? (struct vg_service_now){ status->local.in_flight, status->local.service_ns }
+				: status->local.other[which - 1];
+
+		if (self)
+			json_object_set_new(json, vg_load_names[which],
+					    json_service_load(own.in_flight, own.service_ns, 0, 0));
+		else if (heard->seen_ns)
+			json_object_set_new(json, vg_load_names[which],
+					    json_service_load(heard->in_flight, heard->service_ns, heard->sent,
+							      vg_report_age_s(status, heard->seen_ns)));
+	}
+	return json;
+}
+
+json_t *vg_report_nodes(const struct vg_node_status *status)
 {
 	json_t *nodes = json_array();
 
 	for (int node = 0; node < status->config.nodes && node < VG_NODES_MAX; node++) {
 		char v4[INET6_ADDRSTRLEN], v6[INET6_ADDRSTRLEN];
 
-		json_array_append_new(nodes, json_pack("{s:i, s:s?, s:s?, s:i}", "node", node, "ipv4",
+		json_array_append_new(nodes, json_pack("{s:i, s:b, s:s?, s:s?, s:i, s:i, s:o}", "node", node, "self",
+						       node == status->config.node, "ipv4",
 						       node_address(&status->nodes[node], AF_INET, &v4), "ipv6",
 						       node_address(&status->nodes[node], AF_INET6, &v6), "port",
-						       VG_BE16TOH(status->nodes[node].port_mem)));
+						       VG_BE16TOH(status->nodes[node].port_mem), "port_cpu",
+						       VG_BE16TOH(status->nodes[node].port_cpu), "load",
+						       json_load(status, node)));
 	}
 	return nodes;
 }
@@ -236,90 +291,5 @@ json_t *vg_report_json(const struct vg_node_status *status)
 	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", VG_VERSION, "layout",
 			 VG_LAYOUT_VERSION, "pin_root", status->pin_root, "lease", lease, "config", json_config(status),
 			 "load", load, "programs", json_programs(status), "maps", json_maps(status), "attachments",
-			 json_attachments(status), "counters", json_counters(status), "nodes", json_nodes(status));
-}
-
-/* ---- metrics --------------------------------------------------------------------------------------------------- */
-
-static void metric_head(FILE *out, const char *name, const char *type, const char *help)
-{
-	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void metric(FILE *out, const char *name, const char *type, const char *help, double value)
-{
-	metric_head(out, name, type, help);
-	fprintf(out, "%s %.17g\n", name, value);
-}
-
-/* A label's value may hold anything an interface name may. */
-static void label(FILE *out, const char *name, const char *value)
-{
-	fprintf(out, "%s=\"", name);
-	for (; *value; value++) {
-		if (*value == '\n')
-			fputs("\\n", out);
-		else if (*value == '"' || *value == '\\')
-			fprintf(out, "\\%c", *value);
-		else
-			fputc(*value, out);
-	}
-	fputc('"', out);
-}
-
-static void metrics_counters(FILE *out, const struct vg_node_status *status, const char *metric_name, const char *help,
-			     bool bytes)
-{
-	metric_head(out, metric_name, "counter", help);
-	for (int reason = 0; reason < VG_REASON_MAX; reason++) {
-		const struct vg_counter *counter = &status->counters[reason];
-		char name[32], verdict[32];
-
-		fprintf(out, "%s{reason=\"%s\",verdict=\"%s\"} %llu\n", metric_name, lower(reasons[reason].name, &name),
-			lower(reasons[reason].verdict, &verdict),
-			(unsigned long long)(bytes ? counter->bytes : counter->packets));
-	}
-}
-
-static void metrics_attachments(FILE *out, const struct vg_node_status *status)
-{
-	metric_head(out, "virgo_attached", "gauge", "1 for each interface a program is attached to.");
-	for (int i = 0; i < status->attachments_count; i++) {
-		const struct vg_attachment *attachment = &status->attachments[i];
-		char interface[48];
-
-		fputs("virgo_attached{", out);
-		label(out, "interface", interface_name(attachment, &interface));
-		fprintf(out, ",mode=\"%s\",program=\"%s\"} %d\n", vg_attachment_mode(attachment), attachment->program,
-			attachment->alive);
-	}
-}
-
-void vg_report_metrics(FILE *out, const struct vg_node_status *status)
-{
-	metric_head(out, "virgo_agent_info", "gauge", "The agent that answers.");
-	fprintf(out, "virgo_agent_info{version=\"%s\",layout=\"%d\"} 1\n", VG_VERSION, VG_LAYOUT_VERSION);
-	metrics_counters(out, status, "virgo_packets_total", "Packets that left a BPF program, by reason.", false);
-	metrics_counters(out, status, "virgo_packet_bytes_total", "Their bytes.", true);
-	metric(out, "virgo_lease_alive", "gauge", "1 while a daemon holds the arena.", status->lease == VG_LEASE_ALIVE);
-	metric(out, "virgo_lease_age_seconds", "gauge", "Since the daemon last renewed its lease; 0: never taken.",
-	       status->lease_age_ns / 1e9);
-	metric(out, "virgo_node", "gauge", "This node's number.", status->config.node);
-	metric(out, "virgo_epoch", "gauge", "The cluster's epoch.", status->config.epoch);
-	metric(out, "virgo_load_in_flight", "gauge", "Requests in flight in the daemon.", status->local.in_flight);
-	metric(out, "virgo_load_service_seconds", "gauge", "The daemon's time for a request, averaged.",
-	       status->local.service_ns / 1e9);
-	metric(out, "virgo_load_run_queue_delay_seconds", "gauge", "How long its threads wait for a CPU.",
-	       status->local.run_queue_delay_ns / 1e9);
-	metric(out, "virgo_load_memory_free_ratio", "gauge", "Memory headroom.",
-	       status->local.memory_free_permille / 1e3);
-	metrics_attachments(out, status);
-	metric_head(out, "virgo_map_memory_bytes", "gauge", "What the kernel charges for a map.");
-	for (int i = 0; i < VG_MAPS_MAX; i++)
-		fprintf(out, "virgo_map_memory_bytes{map=\"%s\"} %llu\n", status->maps[i].name,
-			(unsigned long long)status->maps[i].memory_bytes);
-	metric_head(out, "virgo_program_verified_instructions", "gauge", "Instructions the verifier walked.");
-	for (int i = 0; i < VG_OBJECT_MAX; i++)
-		fprintf(out, "virgo_program_verified_instructions{program=\"%s\",tag=\"%s\"} %u\n",
-			status->programs[i].name, status->programs[i].tag, status->programs[i].verified_instructions);
+			 json_attachments(status), "counters", json_counters(status), "nodes", vg_report_nodes(status));
 }

@@ -20,8 +20,18 @@ enum vg_map {
 	VG_MAPS_COUNTER,
 	VG_MAPS_BUDGET,
 	VG_MAPS_NEIGHBOUR,
+	VG_MAPS_NODE_LOAD,
+	VG_MAPS_STEERED,
+	VG_MAPS_POOL,
+	VG_MAPS_HOST,
+	VG_MAPS_REQUIRED_MAX, /* those behind are the probes', which a node can do without */
+	VG_MAPS_CPU_LOAD = VG_MAPS_REQUIRED_MAX,
+	VG_MAPS_CGROUP_LOAD,
+	VG_MAPS_IO_LOAD,
 	VG_MAPS_MAX,
 };
+
+#define VG_STATUS_CPUS_MAX 256 /* those beyond are added to the last */
 
 /* Descriptors of the pinned maps, so that a process that gave up its rights can go on reading. */
 struct vg_status_source {
@@ -37,6 +47,14 @@ struct vg_program_status {
 	char tag[2 * 8 + 1];
 	__u32 verified_instructions;
 	__u32 jited_bytes;
+	bool probe;
+	bool attached; /* a probe */
+	__u64 runs, run_ns; /* where the kernel counts them (kernel.bpf_stats_enabled) */
+};
+
+struct vg_cgroup_status {
+	__u64 id; /* inode number of its directory */
+	struct vg_cgroup_load load;
 };
 
 struct vg_map_status {
@@ -63,6 +81,16 @@ struct vg_node_status {
 	struct vg_config config; /* without the key */
 	struct vg_local local;
 	struct vg_node nodes[VG_NODES_MAX];
+	struct vg_node_load loads[VG_NODES_MAX];
+	__u64 now_ns; /* CLOCK_MONOTONIC when all this was read */
+	struct vg_pool pool;
+	struct vg_host host;
+	bool scheduler_watched, io_watched;
+	struct vg_cpu_load cpus[VG_STATUS_CPUS_MAX];
+	int cpus_count;
+	struct vg_io_load io[VG_IO_MAX]; /* summed over the CPUs */
+	struct vg_cgroup_status cgroups[VG_CGROUPS_MAX];
+	int cgroups_count;
 };
 
 /* -ENOENT when nothing is loaded. */

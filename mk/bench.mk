@@ -5,7 +5,8 @@ bench_object = $(patsubst %.c,$(B)/obj/%.o,$(1))
 BENCH_COMMON := $(call bench_object,bench/load/cpu.c bench/load/histogram.c bench/load/keys.c)
 BENCH_TWINS := $(patsubst bench/twin/%.c,$(B)/bench/%,$(sort $(wildcard bench/twin/*.c)))
 BENCH_XDP := $(addprefix $(B)/bench/,flood hold latency)
-BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP) $(B)/bench/store $(B)/bench/growth $(B)/bench/paths
+BENCH_PROGRAMS := $(B)/bench/load $(BENCH_TWINS) $(BENCH_XDP) $(B)/bench/store $(B)/bench/growth $(B)/bench/paths \
+		  $(B)/bench/switch $(B)/bench/choose
 
 $(B)/bench/load: $(call bench_object,bench/load/main.c bench/load/engine.c bench/load/proto.c) $(BENCH_COMMON)
 	$(call link,-luring -lm)
@@ -36,6 +37,14 @@ $(B)/bench/paths: $(call bench_object,bench/micro/paths.c bench/xdp/frame.c) $(B
 		 $(call room_archives,pool base)
 	$(call link,-lbpf -lpthread -lm)
 
+$(B)/bench/switch: $(call bench_object,bench/micro/switch.c)
+	$(call link,-lbpf -lpthread)
+
+$(B)/bench/choose: $(call bench_object,bench/micro/choose.c)
+	$(call link,-lbpf)
+
+$(call bench_object,bench/micro/choose.c): | $(B)/tests/bpf/choose.skel.h
+
 $(B)/bench/traffic.skel.h: bench/xdp/traffic.bpf.c bench/xdp/traffic.h $(BPF_HEADERS) | deps
 	$(call say,SKEL,$@)
 	@mkdir -p $(@D)
@@ -43,7 +52,8 @@ $(B)/bench/traffic.skel.h: bench/xdp/traffic.bpf.c bench/xdp/traffic.h $(BPF_HEA
 	$(Q)$(BPFTOOL) gen object $(@D)/traffic.bpf.o $(@D)/traffic.tmp.o
 	$(Q)$(BPFTOOL) gen skeleton $(@D)/traffic.bpf.o name traffic > $@
 
-$(call bench_object,$(wildcard bench/xdp/*.c bench/micro/*.c)): EXTRA_CFLAGS = -I$(B)/bench -I$(B)/skel
+BENCH_CFLAGS := -I$(B)/bench -I$(B)/skel -I$(B)/tests/bpf -Itests/bpf
+$(call bench_object,$(wildcard bench/xdp/*.c bench/micro/*.c)): EXTRA_CFLAGS = $(BENCH_CFLAGS)
 $(call bench_object,bench/xdp/flood.c bench/xdp/hold.c bench/micro/paths.c): | $(B)/bench/traffic.skel.h
 $(call bench_object,bench/micro/paths.c): | $(B)/skel/xdp_ingress.skel.h
 

@@ -39,7 +39,8 @@ $(B)/tests/bpf/%.skel.h: tests/bpf/%.bpf.c tests/bpf/choose_run.h $(BPF_HEADERS)
 $(B)/obj/tests/bpf/test_choose.o: | $(B)/tests/bpf/choose.skel.h
 
 BPF_TEST_CFLAGS = -I$(B)/skel -I$(B)/tests/bpf -fno-sanitize=alignment
-BPF_TEST_COMMON := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tests/bpf/test_*.c tests/bpf/*.bpf.c),$(wildcard tests/bpf/*.c)))
+BPF_TEST_ALONE := $(wildcard tests/bpf/test_*.c tests/bpf/*.bpf.c)
+BPF_TEST_COMMON := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(BPF_TEST_ALONE),$(wildcard tests/bpf/*.c)))
 # Headers in frames lie where Ethernet puts them: x86 does not mind, the sanitizer would.
 $(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): EXTRA_CFLAGS = $(BPF_TEST_CFLAGS)
 $(patsubst %,$(B)/obj/%.o,$(basename $(wildcard tests/bpf/*.c))): | $(BPF_SKELETONS)

@@ -95,6 +95,8 @@ def markdown(facts, parts):
     for name, title in (("memory", "Memory"), ("hitratio", "Hit ratio")):
         if parts.get(name):
             lines += ["", f"## {title}", ""] + parts[name]["table"]
+    if parts["telemetry"]:
+        lines += ["", "## Telemetry and choice", ""] + micro_table(parts["telemetry"])
     lines += ["", "## Commands", "", "```"] + facts["commands"] + ["```", ""]
     return "\n".join(lines)
 
@@ -109,4 +111,5 @@ def data(facts, parts):
         "memory": parts.get("memory"),
         "hitratio": parts.get("hitratio"),
         "snapshot": {" ".join(key): samples for key, samples in parts.get("snapshot", {}).items()},
+        "telemetry": parts["telemetry"],
     }, indent=1)

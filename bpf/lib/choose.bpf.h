@@ -49,7 +49,7 @@ static __always_inline bool vg_candidate_of(const struct vg_config *config, cons
 __noinline int vg_choose(const struct vg_config *config, const struct vg_local *local, __u64 now_ns, __u32 random)
 {
 	struct vg_choice choice = VG_CHOICE_NONE;
-	__u32 nodes, draws;
+	__u32 nodes, draws, start, stride, inverse;
 
 	if (!config || !local)
 		return 0;
@@ -57,12 +57,16 @@ __noinline int vg_choose(const struct vg_config *config, const struct vg_local *
 	if (nodes < 2)
 		return config->node;
 	draws = vg_policy_draws(config->policy, nodes, VG_POLICY_DRAWS_XDP);
+	inverse = (__u32)((1ULL << 32) / nodes);
+	start = vg_policy_start(nodes, random);
+	stride = vg_policy_stride(nodes, random, draws);
 	for (__u32 i = 0; i < VG_POLICY_DRAWS_XDP; i++) {
+		__u32 drawn = vg_policy_modulo(start + i * stride, nodes, inverse);
 		struct vg_candidate candidate;
 
 		if (i >= draws)
 			break;
-		if (vg_candidate_of(config, local, vg_policy_drawn(nodes, random, draws, i), now_ns, &candidate))
+		if (vg_candidate_of(config, local, drawn, now_ns, &candidate))
 			vg_policy_consider(&choice, config->policy, &candidate, local->hot_in_flight,
 					   vg_policy_chance(random, i));
 	}

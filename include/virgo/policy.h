@@ -93,12 +93,30 @@ VG_INLINE __u32 vg_policy_draws(__u32 policy, __u32 nodes, __u32 most)
  * The number of the candidate drawn as the `i`th of `nodes`: a random start and a random stride, so that each node is
  * as likely as any other and the first two always differ. All of them when as many are drawn as there are.
  */
+VG_INLINE __u32 vg_policy_start(__u32 nodes, __u32 random)
+{
+	return (random >> 16) * nodes >> 16;
+}
+
+VG_INLINE __u32 vg_policy_stride(__u32 nodes, __u32 random, __u32 draws)
+{
+	return draws < nodes ? 1 + ((random & 0xffff) * (nodes - 1) >> 16) : 1;
+}
+
 VG_INLINE __u32 vg_policy_drawn(__u32 nodes, __u32 random, __u32 draws, __u32 i)
 {
-	__u32 start = (random >> 16) * nodes >> 16;
-	__u32 stride = draws < nodes ? 1 + ((random & 0xffff) * (nodes - 1) >> 16) : 1;
+	return (vg_policy_start(nodes, random) + i * vg_policy_stride(nodes, random, draws)) % nodes;
+}
 
-	return (start + i * stride) % nodes;
+/*
+ * number % nodes for numbers below 2^20, by the rounded inverse 2^32 / nodes, which is divided once for all candidates:
+ * the quotient is right or one too small. Without a branch, which would double the verifier's work for each candidate.
+ */
+VG_INLINE __u32 vg_policy_modulo(__u32 number, __u32 nodes, __u32 inverse)
+{
+	__u32 rest = number - (__u32)((__u64)number * inverse >> 32) * nodes, less = rest - nodes;
+
+	return less + (nodes & (__u32)((__s32)less >> 31));
 }
 
 /* The time until a request sent there now would be answered: everybody before it, and itself. */

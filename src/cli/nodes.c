@@ -66,8 +66,8 @@ static void print_node(const json_t *nodes, const json_t *node)
 	oldest = oldest_age(nodes, json_integer_value(json_object_get(node, "node")));
 	if (oldest >= 0)
 		(void)cli_duration(age, sizeof(age), oldest * 1e9);
-	printf("%4lld %-22s %7llu %9s %6llu %9s %9s %6.1f%% %9s\n",
-	       json_integer_value(json_object_get(node, "node")), json_string_value(json_object_get(node, "address")),
+	printf("%4lld %-22s %7llu %9s %6llu %9s %9s %6.1f%% %9s\n", json_integer_value(json_object_get(node, "node")),
+	       json_string_value(json_object_get(node, "address")),
 	       (unsigned long long)number_at(load, "mem", "in_flight"),
 	       cli_duration(service, sizeof(service), (double)number_at(load, "mem", "service_ns")),
 	       (unsigned long long)number_at(load, "cpu", "in_flight"),
@@ -76,31 +76,77 @@ static void print_node(const json_t *nodes, const json_t *node)
 	       (double)number_at(load, NULL, "memory_free_permille") / 10, age);
 }
 
+/* The cluster's own table as a list for --node; NULL: nobody told. Freed by the caller. */
+static char *list_of_table(struct cli *cli)
+{
+	json_t *table, *each;
+	char *text, *list = NULL;
+	size_t i, bytes = 0;
+	FILE *out;
+
+	if (virgo_topology(cli->virgo, VIRGO_NODE_ANY, &text))
+		return NULL;
+	table = json_loads(text, 0, NULL);
+	free(text);
+	out = open_memstream(&list, &bytes);
+	json_array_foreach(json_object_get(table, "nodes"), i, each)
+	{
+		const char *address = json_string_value(json_object_get(each, "address"));
+		int port = (int)json_integer_value(json_object_get(each, "port"));
+
+		if (out && address && port > 0)
+			fprintf(out, strchr(address, ':') ? "%s[%s]:%d" : "%s%s:%d", bytes || i ? "," : "", address,
+				port);
+	}
+	json_decref(table);
+	if (out)
+		(void)fclose(out);
+	if (list && !list[0]) {
+		free(list);
+		list = NULL;
+	}
+	return list;
+}
+
+/* Go on with all nodes of the cluster instead of those that were named. */
+static int connect_all(struct cli *cli, char **ret_list)
+{
+	int code = cli_connect(cli);
+
+	*ret_list = code ? NULL : list_of_table(cli);
+	if (!*ret_list)
+		return code;
+	virgo_disconnect(cli->virgo);
+	cli->virgo = NULL;
+	cli->nodes = *ret_list;
+	return cli_connect(cli);
+}
+
 int cli_nodes(struct cli *cli, int argc, char **argv)
 {
 	int first = cli_parse(cli, argc, argv, NULL, NULL, NULL, 0, 0), code;
 	json_t *nodes, *node;
-	char *table;
+	char *list;
 	size_t i;
 
 	if (first < 0)
 		return cli_parse_exit(first);
-	code = cli_connect(cli);
+	code = connect_all(cli, &list);
 	if (code)
-		return code;
-	/* The table names nodes we were not told of; the library learns them from it. */
-	if (virgo_topology(cli->virgo, VIRGO_NODE_ANY, &table) == 0)
-		free(table);
+		goto out;
 	nodes = json_array();
 	for (unsigned int n = 0; n < virgo_nodes(cli->virgo); n++)
 		(void)json_array_append_new(nodes, ask_node(cli, n, &code));
 	if (cli->json) {
 		(void)cli_print_json(json_pack("{s:b, s:o}", "ok", code == CLI_OK, "nodes", nodes));
-		return code;
+		goto out;
 	}
 	printf("%4s %-22s %7s %9s %6s %9s %9s %7s %9s\n", "node", "address", "flight", "service", "jobs", "a job",
 	       "cpu wait", "free", "heard");
 	json_array_foreach(nodes, i, node) print_node(nodes, node);
 	json_decref(nodes);
+out:
+	cli->nodes = NULL;
+	free(list);
 	return code;
 }

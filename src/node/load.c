@@ -7,9 +7,9 @@
 #include "node/world.h"
 #include "virgo/policy.h"
 
-#define WAIT_SMOOTHING 8    /* of the run-queue delay: an eighth each housekeeping */
-#define PING_TICKS 20	    /* once a second each pair is pinged all the same: it keeps link addresses resolved */
-#define FIGURES_TICKS 10    /* counting the store's memory is a walk */
+#define WAIT_SMOOTHING 8 /* of the run-queue delay: an eighth each housekeeping */
+#define PING_TICKS 20	 /* once a second each pair is pinged all the same: it keeps link addresses resolved */
+#define FIGURES_TICKS 10 /* counting the store's memory is a walk */
 #define TICK_MS VG_LEASE_RENEW_MS
 
 /* ---- what others say ------------------------------------------------------------------------------------------- */
@@ -122,8 +122,9 @@ static __u32 run_queue_delay_ns(struct vg_world *world)
 	*before = now;
 	world->wait_ns_smoothed += ((__s64)mean_ns - world->wait_ns_smoothed) / WAIT_SMOOTHING;
 	/* 0 would say that it is not measured. */
-	return world->wait_ns_smoothed < 1 ? 1 : world->wait_ns_smoothed > 0xffffffff ? 0xffffffff
-										      : (__u32)world->wait_ns_smoothed;
+	return world->wait_ns_smoothed < 1	      ? 1
+	       : world->wait_ns_smoothed > 0xffffffff ? 0xffffffff
+						      : (__u32)world->wait_ns_smoothed;
 }
 
 static __u32 saturated(__u64 value)

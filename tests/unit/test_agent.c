@@ -12,7 +12,9 @@
 #include "../../loader/address.c"
 #include "../../loader/attachment.c"
 #include "../../loader/explain.c"
+#include "../../loader/host.c"
 #include "../../loader/layout.c"
+#include "../../loader/metrics.c"
 #include "../../loader/report.c"
 
 /* Reading the kernel's BTF is the only thing that raises capabilities in layout.c, and no test does that. */
@@ -201,6 +203,14 @@ static void status_fill(struct vg_node_status *status)
 					    .ports_other = {VG_HTOBE16(10000)},
 					    .cluster_key = {0x1122334455667788, 0x99}};
 	status->local.in_flight = 5;
+	status->now_ns = 7000000000;
+	status->loads[1] = (struct vg_node_load){.strangers = 3, .service[VG_LOAD_CPU].seen_ns = 5000000000};
+	status->scheduler_watched = true;
+	status->cpus_count = 1;
+	status->cpus[0].wait_ns = 1500000000;
+	status->cpus[0].wait_buckets[0] = 4;
+	status->cpus[0].wait_buckets[1] = 5;
+	status->cpus[0].wait_buckets[VG_TIME_BUCKETS - 1] = 1;
 	status->nodes[1] = (struct vg_node){
 		.flags = VG_NODE_HAS_V4, .address4 = VG_HTOBE32(0x0a000002), .port_mem = VG_HTOBE16(30000)};
 }
@@ -229,7 +239,18 @@ static void test_metrics(void **state)
 	assert_non_null(strstr(text, "virgo_attached{interface=\"e\\\"0\\\\1\",mode=\"generic\""));
 	assert_non_null(strstr(text, "virgo_attached{interface=\"#9 in netns 6\",mode=\"tcx\""));
 	assert_non_null(strstr(text, "\nvirgo_lease_alive 1\n"));
-	assert_non_null(strstr(text, "\nvirgo_load_in_flight 5\n"));
+	assert_non_null(strstr(text, "\nvirgo_load_in_flight{service=\"mem\"} 5\n"));
+	assert_non_null(strstr(text, "\nvirgo_node_heard_seconds{node=\"1\",service=\"cpu\"} 2\n"));
+	assert_null(strstr(text, "virgo_node_heard_seconds{node=\"1\",service=\"mem\"}")); /* never heard */
+	assert_non_null(strstr(text, "\nvirgo_strangers_total{node=\"1\"} 3\n"));
+	/* Buckets count all below their bound; the last has none. */
+	assert_non_null(strstr(text, "\nvirgo_run_queue_delay_seconds_bucket{cpu=\"0\",le=\"1.024e-06\"} 4\n"));
+	assert_non_null(strstr(text, "\nvirgo_run_queue_delay_seconds_bucket{cpu=\"0\",le=\"2.048e-06\"} 9\n"));
+	assert_non_null(strstr(text, "\nvirgo_run_queue_delay_seconds_bucket{cpu=\"0\",le=\"+Inf\"} 10\n"));
+	assert_non_null(strstr(text, "\nvirgo_run_queue_delay_seconds_sum{cpu=\"0\"} 1.5\n"));
+	assert_non_null(strstr(text, "\nvirgo_run_queue_delay_seconds_count{cpu=\"0\"} 10\n"));
+	assert_null(strstr(text, "virgo_block_")); /* nobody watched */
+	assert_null(strstr(text, "virgo_pressure_"));
 	assert_int_equal(text[strlen(text) - 1], '\n');
 	/* Each line is a comment, or a name, perhaps labels, and one number. */
 	for (char *line = text; *line; line = strchr(line, '\n') + 1) {
@@ -245,6 +266,27 @@ static void test_metrics(void **state)
 	}
 	free(text);
 	test_free(status);
+}
+
+/* As the kernel writes it, and what it never wrote. */
+static void test_pressure(void **state)
+{
+	struct vg_pressure pressure;
+
+	vg_host_parse_pressure("some avg10=21.19 avg60=10.08 avg300=6.42 total=2498650555\n"
+			       "full avg10=0.00 avg60=0.00 avg300=0.00 total=17\n",
+			       &pressure);
+	assert_true(pressure.some_us == 2498650555ULL && pressure.full_us == 17);
+	vg_host_parse_pressure("some avg10=0.00 total=5\n", &pressure);
+	assert_true(pressure.some_us == 5 && pressure.full_us == 0);
+	vg_host_parse_pressure("", &pressure);
+	assert_true(pressure.some_us == 0 && pressure.full_us == 0);
+	vg_host_parse_pressure("full total=x some total=99999999999999999999999", &pressure);
+	assert_true(pressure.full_us == 0);
+	assert_int_equal(permille(0, 500000, 1000000000), 500);
+	assert_int_equal(permille(0, 3000000, 1000000000), 1000); /* clocks that disagree */
+	assert_int_equal(permille(9, 1, 1000000000), 0);
+	assert_int_equal(permille(0, 500000, 0), 0);
 }
 
 static void test_json(void **state)
@@ -306,7 +348,7 @@ int main(void)
 		cmocka_unit_test(test_layout_same),
 		cmocka_unit_test(test_layout_moved),
 		cmocka_unit_test(test_metrics),
-		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_pressure), cmocka_unit_test(test_json),
 		cmocka_unit_test(test_table),
 	};
 
