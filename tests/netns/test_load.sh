@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
 LAB_BUILD=${B:-build}
 . scripts/lab.sh
-TESTS=39
+TESTS=40
 SPINNERS=() RUNNING=""
 PYTHON=/usr/bin/python3
 [ -x $PYTHON ] || PYTHON=python3
@@ -195,6 +195,11 @@ for metric in virgo_run_queue_delay_seconds_bucket virgo_cpu_seconds_total virgo
 	grep "^$metric[{ ]" "$WORK/metrics" >/dev/null || missing+=" $metric"
 done
 tap_is "with all that is to be seen" "$missing" ""
+missing=""
+for metric in $(jq -r '.. | .expr? // empty' docs/grafana.json | grep -o 'virgo_[a-z_]*' | sort -u); do
+	grep "^$metric[{ ]" "$WORK/metrics" >/dev/null || missing+=" $metric"
+done
+tap_is "and all that the dashboard asks for" "$missing" ""
 tap_is "/nodes is JSON with every node and its load" \
 	"$(page /nodes | jq -c '[.[] | [.node, .self, (.load.mem.age_s < 10)]]')" "[[0,true,true],[1,false,true]]"
 tap_is "an unknown page says which there are" "$(page /nothing)" "/metrics, /status, /nodes or /healthz"
