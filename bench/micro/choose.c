@@ -37,16 +37,17 @@ static double run(struct bpf_program *program, struct choose_run *context)
 
 static void cluster(struct choose_bpf *skeleton, __u32 nodes, __u32 policy, __u64 now_ns)
 {
-	struct vg_config config = {.nodes = (__u16)nodes, .policy = policy};
-	struct vg_local local = {.hot_in_flight = 8};
-	struct vg_node node = {.port_cpu = VG_HTOBE16(VG_PORT_CPU)};
+	struct vg_config config = { .nodes = (__u16)nodes, .policy = policy };
+	struct vg_local local = { .hot_in_flight = 8 };
+	struct vg_node node = { .port_cpu = VG_HTOBE16(VG_PORT_CPU) };
 	__u32 zero = 0;
 
 	must(bpf_map_update_elem(bpf_map__fd(skeleton->maps.vg_config), &zero, &config, 0), "vg_config");
 	must(bpf_map_update_elem(bpf_map__fd(skeleton->maps.vg_local), &zero, &local, 0), "vg_local");
 	for (__u32 i = 0; i < nodes; i++) {
-		struct vg_node_load load = {
-			.service[VG_LOAD_CPU] = {.seen_ns = now_ns - 1000000, .in_flight = i % 7, .service_ns = 1000 + i}};
+		struct vg_node_load load = { .service[VG_LOAD_CPU] = { .seen_ns = now_ns - 1000000,
+								       .in_flight = i % 7,
+								       .service_ns = 1000 + i } };
 
 		must(bpf_map_update_elem(bpf_map__fd(skeleton->maps.vg_node), &i, &node, 0), "vg_node");
 		must(bpf_map_update_elem(bpf_map__fd(skeleton->maps.vg_node_load), &i, &load, 0), "vg_node_load");
@@ -55,7 +56,7 @@ static void cluster(struct choose_bpf *skeleton, __u32 nodes, __u32 policy, __u6
 
 static double decision_ns(struct choose_bpf *skeleton, __u32 nodes, __u32 policy)
 {
-	struct choose_run context = {.now_ns = 1ULL << 44, .client = 1, .rounds = DECISIONS};
+	struct choose_run context = { .now_ns = 1ULL << 44, .client = 1, .rounds = DECISIONS };
 	double least = 1e9;
 
 	for (int round = 0; round < ROUNDS; round++) {
