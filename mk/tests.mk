@@ -19,6 +19,9 @@ HELPERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/netns/*.c tests/oracle/
 TEST_ROOMS := $(call room_archives,client node svc pool proto)
 TEST_OBJECT_DIRS := tests/unit tests/sim tests/bpf tests/netns tests/oracle tests/fuzz
 
+# The test's own functions stand in the place of these, so that any one request for memory can be made to fail.
+$(B)/tests/unit/test_store_fail: LDFLAGS += -Wl,--wrap=vg_slab_get,--wrap=vg_heap_alloc
+
 $(UNIT_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,uring base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
