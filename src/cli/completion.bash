@@ -46,7 +46,7 @@ _virgo() {
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_virgo_options ${command:+"$command"})" -- "$word")
 	elif [[ -z $command ]]; then
-		mapfile -t COMPREPLY < <(compgen -W "$(virgo --help 2>/dev/null | awk '/^  [a-z]+ / { print $1 }') help" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "$(virgo --help 2>/dev/null | awk '/^  [a-z-]+ / { print $1 }') help" -- "$word")
 	else
 		case $command in
 		run | map)
@@ -55,7 +55,7 @@ _virgo() {
 		attach | logs | kill)
 			mapfile -t COMPREPLY < <(compgen -W "$(virgo jobs 2>/dev/null | awk 'NR > 1 { print $1 }')" -- "$word")
 			;;
-		load | verify | write) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+		load | verify | write | backup | restore) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 		esac
 	fi
 }

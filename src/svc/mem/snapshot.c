@@ -216,7 +216,8 @@ static void read_part(struct vg_env *env, const struct vg_mem_request *request, 
 	backup = backup_take(backups, request->ident, &taken);
 	if (!backup)
 		return say(answer, VG_STATUS_BAD_REQUEST,
-			   taken ? "somebody else is reading this snapshot" : "this snapshot was not opened for a backup");
+			   taken ? "somebody else is reading this snapshot" :
+				   "this snapshot was not opened for a backup");
 	part = vg_handle_data_new(env, VG_SNAPSHOT_PART_BYTES);
 	error = part ? backup_fill(backup, part, VG_SNAPSHOT_PART_BYTES, &filled) : -ENOMEM;
 	if (!error) {
@@ -327,8 +328,8 @@ static int load_absent(void *context, const struct vg_entry *old, struct vg_chan
 }
 
 /*
- * Keys of other nodes are theirs to load: every node gets every block. Handles are names of places in the node that gave
- * them: they come back when a node starts from its snapshot, not into one that lives.
+ * Keys of other nodes are theirs to load: every node gets every block. Handles are names of places in the node that
+ * gave them: they come back when a node starts from its snapshot, not into one that lives.
  */
 static int load_record(void *context, const struct vg_record *record)
 {
