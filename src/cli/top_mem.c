@@ -158,7 +158,8 @@ static void draw_node(line_fn line, const json_t *node)
 	}
 	line(false, "%-21.21s %6s %5.1f%% %6s %5.1f%% %6s %5s %7s %7s",
 	     json_string_value(json_object_get(node, "address")), count_text(rate, figure(node, "rate")),
-	     figure(node, "hit_percent"), count_text(xdp, figure(node, "xdp_rate")), figure(node, "xdp_hit_percent"), count_text(keys, figure(node, "keys")),
+	     figure(node, "hit_percent"), count_text(xdp, figure(node, "xdp_rate")), figure(node, "xdp_hit_percent"),
+	     count_text(keys, figure(node, "keys")),
 	     count_text(evicted, figure(node, "evicted")), cli_duration(p50, sizeof(p50), figure(node, "p50_ns")),
 	     cli_duration(p99, sizeof(p99), figure(node, "p99_ns")));
 	line(false, "      arena %s of %.0f %%   heap %s of %.0f %%   expired %.0f   handles %.0f",

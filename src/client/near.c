@@ -138,8 +138,8 @@ static const void *keep(struct vg_near *near, struct near_stream *stream, const 
 
 	if (!entry)
 		return NULL;
-	*entry = (struct entry){ .stream = stream, .hash = vg_hash64(key, (__u32)key_length), .deadline_ns = deadline_ns,
-				 .key_length = (__u32)key_length, .length = length };
+	*entry = (struct entry){ .stream = stream, .hash = vg_hash64(key, (__u32)key_length),
+				 .deadline_ns = deadline_ns, .key_length = (__u32)key_length, .length = length };
 	memcpy(entry->bytes, key, key_length);
 	memcpy(entry->bytes + key_length, value, length);
 	entry->bytes[key_length + length] = '\0';
@@ -389,7 +389,8 @@ static int connect_to(struct near_stream *stream)
 
 static int open_stream(struct virgo *v, struct near_stream *stream)
 {
-	static const char hello[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n";
+	static const char hello[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"
+				    "*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n";
 	int error = connect_to(stream);
 
 	error = error ? error : send_all(v, stream, hello, sizeof(hello) - 1);
@@ -434,7 +435,7 @@ void vg_near_free(struct vg_near *near)
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
-/* Has everything that the owner sent been looked at, and is the owner there? Else what came over it is worth nothing. */
+/* Has everything that the owner sent been looked at, and is it there? Else what came over it is worth nothing. */
 static bool is_current(struct virgo *v, struct near_stream *stream)
 {
 	static const char ping[] = "*1\r\n$4\r\nPING\r\n";
@@ -475,20 +476,20 @@ static const struct entry *look(struct virgo *v, const void *key, size_t length)
 
 static int ask(struct virgo *v, struct near_stream *stream, const void *key, size_t length)
 {
-	char *text = malloc(2 * length + 160);
-	size_t at;
+	size_t room = 2 * length + 160, at;
+	char *text = malloc(room);
 	int error;
 
 	if (!text)
 		return -ENOMEM;
-	at = (size_t)sprintf(text, "*2\r\n$3\r\nGET\r\n$%zu\r\n", length);
+	at = (size_t)snprintf(text, room, "*2\r\n$3\r\nGET\r\n$%zu\r\n", length);
 	memcpy(text + at, key, length);
 	at += length;
-	at += (size_t)sprintf(text + at, "\r\n*2\r\n$4\r\nPTTL\r\n$%zu\r\n", length);
+	at += (size_t)snprintf(text + at, room - at, "\r\n*2\r\n$4\r\nPTTL\r\n$%zu\r\n", length);
 	memcpy(text + at, key, length);
 	at += length;
-	at += (size_t)sprintf(text + at, "\r\n");
-	error = send_all(v, stream, text, at);
+	memcpy(text + at, "\r\n", 2);
+	error = send_all(v, stream, text, at + 2);
 	free(text);
 	return error;
 }

@@ -93,6 +93,10 @@ void vg_resp_verdict_text(enum vg_resp_verdict verdict, char unexpected, char te
 /* `version` is 2 or 3 wherever the two differ. All append to `out`; when its pool is dry they leave out->failed. */
 
 void vg_resp_simple(struct vg_out *out, const char *text);
+/* Errors this thread has written, and the first word of the last one: for statistics. */
+#define VG_RESP_ERROR_WORD 24
+extern _Thread_local __u64 vg_resp_errors_written;
+extern _Thread_local char vg_resp_error_word[VG_RESP_ERROR_WORD];
 /* The text after "-"; line ends in it become spaces. */
 void vg_resp_error(struct vg_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void vg_resp_integer(struct vg_out *out, __s64 value);

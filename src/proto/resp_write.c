@@ -62,6 +62,9 @@ void vg_resp_simple(struct vg_out *out, const char *text)
 	vg_out_commit(out, length + 3);
 }
 
+_Thread_local __u64 vg_resp_errors_written;
+_Thread_local char vg_resp_error_word[VG_RESP_ERROR_WORD];
+
 void vg_resp_error(struct vg_out *out, const char *format, ...)
 {
 	char *at = vg_out_reserve(out, ERROR_BYTES_MAX);
@@ -81,6 +84,8 @@ void vg_resp_error(struct vg_out *out, const char *format, ...)
 			at[i] = ' ';
 	memcpy(at + 1 + length, "\r\n", 2);
 	vg_out_commit(out, (size_t)length + 3);
+	vg_resp_errors_written++;
+	snprintf(vg_resp_error_word, sizeof(vg_resp_error_word), "%.*s", (int)strcspn(at + 1, " \r"), at + 1);
 }
 
 void vg_resp_integer(struct vg_out *out, __s64 value)

@@ -9,7 +9,10 @@
 
 #include "svc/mem/cmd.h"
 #include "pool/version.h"
+#include "svc/mem/hub.h"
 #include "svc/mem/resp_watch.h"
+#include "svc/mem/shared.h"
+#include "svc/mem/tracking.h"
 #include "svc/persist.h"
 
 #define VERSION_REDIS "7.0.15"
@@ -19,6 +22,7 @@ struct report {
 	struct vg_out text;
 	struct vg_stats stats;
 	struct vg_store_stats store;
+	struct vg_tracking_figures tracking;
 };
 
 static void line(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -67,6 +71,8 @@ static void clients(struct report *report)
 {
 	LINE_U64(report, "connected_clients", report->stats.connections_open);
 	line(report, "blocked_clients:0");
+	LINE_U64(report, "tracking_clients", report->tracking.clients);
+	line(report, "clients_in_timeout_table:0");
 }
 
 static void size_for_people(struct report *report, const char *name, __u64 bytes)
@@ -179,6 +185,65 @@ static void persistence(struct report *report)
 	log_state(report);
 }
 
+static void count_topic(void *context, const char *name, size_t length, __u32 subscribers)
+{
+	++*(__u64 *)context;
+}
+
+/* A channel with subscribers on several workers counts for each. */
+static __u64 count_topics(const struct report *report, enum vg_topic_kind kind)
+{
+	__u64 count = 0;
+
+	vg_hub_each(vg_mem_shared(report->env), kind, count_topic, &count);
+	return count;
+}
+
+struct error_sum {
+	int used;
+	__u64 total;
+	struct {
+		char word[VG_RESP_ERROR_WORD];
+		__u64 count;
+	} kind[2 * VG_ERROR_KINDS_MAX];
+};
+
+static void add_error(void *context, const char *word, __u64 count)
+{
+	struct error_sum *sum = context;
+	int i = 0;
+
+	sum->total += count;
+	while (i < sum->used && strcmp(sum->kind[i].word, word) != 0)
+		i++;
+	if (i == 2 * VG_ERROR_KINDS_MAX)
+		return;
+	if (i == sum->used) {
+		snprintf(sum->kind[i].word, sizeof(sum->kind[i].word), "%s", word);
+		sum->kind[sum->used++].count = 0;
+	}
+	sum->kind[i].count += count;
+}
+
+static __u64 count_errors(void)
+{
+	struct error_sum sum = { 0 };
+
+	vg_watch_errors_each(add_error, &sum);
+	return sum.total;
+}
+
+static void error_statistics(struct report *report)
+{
+	struct error_sum sum = { 0 };
+
+	vg_watch_errors_each(add_error, &sum);
+	for (int i = 0; i < sum.used; i++)
+		if (sum.kind[i].count)
+			line(report, "errorstat_%s:count=%llu", sum.kind[i].word,
+			     (unsigned long long)sum.kind[i].count);
+}
+
 static void statistics(struct report *report)
 {
 	const struct vg_stats *stats = &report->stats;
@@ -191,6 +256,12 @@ static void statistics(struct report *report)
 	LINE_U64(report, "evicted_keys", report->store.evicted);
 	LINE_U64(report, "keyspace_hits", stats->hits);
 	LINE_U64(report, "keyspace_misses", stats->misses);
+	LINE_U64(report, "pubsub_channels", count_topics(report, VG_TOPIC_CHANNEL));
+	LINE_U64(report, "pubsub_patterns", count_topics(report, VG_TOPIC_PATTERN));
+	LINE_U64(report, "tracking_total_keys", report->tracking.keys);
+	LINE_U64(report, "tracking_total_items", report->tracking.items);
+	LINE_U64(report, "tracking_total_prefixes", report->tracking.prefixes);
+	LINE_U64(report, "total_error_replies", count_errors());
 	LINE_U64(report, "virgo_requests_stream", stats->requests_stream);
 	LINE_U64(report, "virgo_requests_datagram", stats->requests_datagram);
 	LINE_U64(report, "virgo_forwarded", stats->forwarded);
@@ -208,6 +279,9 @@ static void replication(struct report *report)
 {
 	line(report, "role:master");
 	line(report, "connected_slaves:0");
+	line(report, "master_failover_state:no-failover");
+	line(report, "master_repl_offset:0");
+	line(report, "repl_backlog_active:0");
 }
 
 static void cpu(struct report *report)
@@ -266,6 +340,7 @@ static const struct {
 	{ "replication", "Replication", replication, true },
 	{ "cpu", "CPU", cpu, true },
 	{ "commandstats", "Commandstats", command_statistics, false },
+	{ "errorstats", "Errorstats", error_statistics, true },
 	{ "cluster", "Cluster", cluster, true },
 	{ "keyspace", "Keyspace", keyspace, true },
 };
@@ -293,6 +368,7 @@ int vg_cmd_info(struct vg_call *call)
 
 	vg_config_stats(call->env, &report.stats);
 	vg_store_stats(call->env->store, &report.store);
+	vg_tracking_figures(vg_mem_shared(call->env)->tracking, &report.tracking);
 	vg_out_init(&report.text, call->env->chunks);
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
 		if (!is_asked_for(call, i))

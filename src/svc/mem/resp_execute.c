@@ -60,7 +60,7 @@ static int run(struct vg_call *call)
 	return run_here(call);
 }
 
-int vg_call_execute(struct vg_call *call)
+static int execute(struct vg_call *call)
 {
 	struct vg_out *out = call->out;
 	bool gated = call->client && call->client->flags & VG_CLIENT_GATED;
@@ -84,6 +84,16 @@ int vg_call_execute(struct vg_call *call)
 	if (result == -EINPROGRESS)
 		return vg_pending_leave(call, out);
 	return result == VG_ROUTE_ANSWERED ? 0 : result;
+}
+
+int vg_call_execute(struct vg_call *call)
+{
+	__u64 errors = vg_resp_errors_written;
+	int result = execute(call);
+
+	if (__builtin_expect(vg_resp_errors_written != errors, 0))
+		vg_watch_error(call->env, vg_resp_error_word);
+	return result;
 }
 
 int vg_call_run_queued(struct vg_call *call)

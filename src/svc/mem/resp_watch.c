@@ -114,8 +114,11 @@ void vg_watch_count_sum(int index, struct vg_command_count *ret_sum)
 	*ret_sum = sum;
 }
 
+static void reset_errors(void);
+
 void vg_watch_reset_counts(void)
 {
+	reset_errors();
 	for (int i = 0; i < vg_commands_count; i++) {
 		struct vg_command_count sum;
 
@@ -129,6 +132,57 @@ void vg_watch_reset_counts(void)
 		}
 		pthread_mutex_unlock(&lock);
 	}
+}
+
+/* ---- errors ---------------------------------------------------------------------------------------------------- */
+
+/* A worker's; a word is written before its place is counted in `used`, and stays. */
+static struct error_kinds {
+	__u32 used;
+	struct {
+		char word[VG_RESP_ERROR_WORD];
+		__u64 count, base; /* base: under the lock */
+	} kind[VG_ERROR_KINDS_MAX];
+} error_kinds[WORKERS_MAX];
+
+void vg_watch_error(const struct vg_env *env, const char *word)
+{
+	struct error_kinds *own = &error_kinds[env->worker];
+	__u32 i = 0;
+
+	while (i < own->used && strcmp(own->kind[i].word, word) != 0)
+		i++;
+	if (i == own->used && i == VG_ERROR_KINDS_MAX)
+		return;
+	if (i == own->used) {
+		snprintf(own->kind[i].word, sizeof(own->kind[i].word), "%s", word);
+		__atomic_store_n(&own->used, i + 1, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&own->kind[i].count, own->kind[i].count + 1, __ATOMIC_RELAXED);
+}
+
+void vg_watch_errors_each(void (*fn)(void *context, const char *word, __u64 count), void *context)
+{
+	pthread_mutex_lock(&lock);
+	for (int w = 0; w < WORKERS_MAX; w++) {
+		__u32 used = __atomic_load_n(&error_kinds[w].used, __ATOMIC_ACQUIRE);
+
+		for (__u32 i = 0; i < used; i++)
+			fn(context, error_kinds[w].kind[i].word,
+			   __atomic_load_n(&error_kinds[w].kind[i].count, __ATOMIC_RELAXED) -
+				   error_kinds[w].kind[i].base);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static void reset_errors(void)
+{
+	pthread_mutex_lock(&lock);
+	for (int w = 0; w < WORKERS_MAX; w++)
+		for (__u32 i = 0; i < __atomic_load_n(&error_kinds[w].used, __ATOMIC_ACQUIRE); i++)
+			error_kinds[w].kind[i].base =
+				__atomic_load_n(&error_kinds[w].kind[i].count, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&lock);
 }
 
 /* ---- timing ---------------------------------------------------------------------------------------------------- */

@@ -38,6 +38,12 @@ struct vg_command_count *vg_watch_count(const struct vg_env *env, const struct v
 void vg_watch_count_sum(int index, struct vg_command_count *ret_sum);
 void vg_watch_reset_counts(void);
 
+/* Error answers by their first word, as INFO errorstats has them. */
+#define VG_ERROR_KINDS_MAX 48 /* of a worker; further ones are not told apart */
+void vg_watch_error(const struct vg_env *env, const char *word);
+/* Every kind once a worker, with its count since the last reset. */
+void vg_watch_errors_each(void (*fn)(void *context, const char *word, __u64 count), void *context);
+
 /* The slow log, newest first; the entry is valid during the call, which may not use the slow log. */
 struct vg_slow_entry {
 	const struct vg_mem *mem; /* where it is from */
