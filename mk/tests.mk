@@ -63,7 +63,8 @@ $(FUZZERS): $(B)/%: %.c $(FUZZ_ROOMS) $(wildcard include/virgo/*.h src/*/*.h src
 	$(Q)$(CLANG) $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_ROOMS) -linih -lsystemd -ljansson -lzstd -lpthread -lm
 
 # This one reads files and has no node around it.
-$(B)/tests/fuzz/fuzz_snapshot $(B)/tests/fuzz/fuzz_log: FUZZ_ROOMS := $(filter-out %/snapshot_write.c,$(call room_sources,src/base src/pool))
+FUZZ_FILES := $(filter-out %/snapshot_write.c,$(call room_sources,src/base src/pool))
+$(B)/tests/fuzz/fuzz_snapshot $(B)/tests/fuzz/fuzz_log: FUZZ_ROOMS := $(FUZZ_FILES)
 
 # The codec of jobs stands alone.
 $(B)/tests/fuzz/fuzz_job: FUZZ_ROOMS :=

@@ -166,8 +166,8 @@ int virgo_size(struct virgo *virgo, uint64_t handle, uint64_t *ret_bytes);
 
 /*
  * One moment of one node: its keys as they were, while writers go on. A snapshot that is not asked for a minute is
- * ended by the node (-ESTALE from then on), and so is one for which too much was changed. `node` as in virgo_ping(), not
- * any.
+ * ended by the node (-ESTALE from then on), and so is one for which too much was changed. `node` as in virgo_ping(),
+ * not any.
  */
 #define VIRGO_SNAPSHOT_BACKUP 0x1   /* to be read as bytes, from start to end; else key by key */
 #define VIRGO_SNAPSHOT_COMPRESS 0x2 /* the bytes are packed */

@@ -131,7 +131,7 @@ static void execute(struct vg_session *session, const struct vg_frame *frame)
 	bool reads = header->opcode == VG_OP_GET || header->opcode == VG_OP_HANDLE_GET ||
 		     header->opcode == VG_OP_SNAPSHOT_GET || header->opcode == VG_OP_MGET;
 	struct vg_mem_answer answer;
-	__u8 *room = NULL;
+	__u8 *room = NULL, *value;
 
 	session->requests++;
 	session->env->stats->requests_stream++;
@@ -142,13 +142,15 @@ static void execute(struct vg_session *session, const struct vg_frame *frame)
 		if (!room)
 			return; /* session->out->failed: the node closes the session */
 	}
+	value = room ? room + sizeof(*header) : NULL;
 	if (vg_mem_is_snapshot(header->opcode)) {
-		vg_mem_snapshot(session->env, &request, room ? room + sizeof(*header) : NULL, &answer);
+		vg_mem_snapshot(session->env, &request, value, &answer);
 		vg_mem_binary_reply(session, header, &answer);
-	} else if (vg_mem_execute(session->env, &request, room ? room + sizeof(*header) : NULL, &answer) == VG_MEM_ELSEWHERE)
+	} else if (vg_mem_execute(session->env, &request, value, &answer) == VG_MEM_ELSEWHERE) {
 		vg_mem_binary_later(session, header, &request, &answer);
-	else
+	} else {
 		vg_mem_binary_reply(session, header, &answer);
+	}
 }
 
 /* The stream cannot be read further: say why, and end it. */
