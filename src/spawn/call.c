@@ -8,18 +8,37 @@
 #include "spawn/spawn.h"
 #include "virgo/job.h"
 
+/* What was read ahead: a small call comes with one system call. */
+static char ahead[16384];
+static size_t ahead_at, ahead_end;
+
 /* All of it, or false: the daemon has gone. */
 static bool read_all(void *to, size_t bytes)
 {
 	for (char *at = to; bytes;) {
-		ssize_t length = read(STDIN_FILENO, at, bytes);
+		bool direct = bytes >= sizeof(ahead);
+		size_t part = ahead_end - ahead_at < bytes ? ahead_end - ahead_at : bytes;
+		ssize_t length;
 
+		if (part) {
+			memcpy(at, ahead + ahead_at, part);
+			ahead_at += part;
+			at += part;
+			bytes -= part;
+			continue;
+		}
+		length = direct ? read(STDIN_FILENO, at, bytes) : read(STDIN_FILENO, ahead, sizeof(ahead));
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length <= 0)
 			return false;
-		at += length;
-		bytes -= (size_t)length;
+		if (direct) {
+			at += length;
+			bytes -= (size_t)length;
+		} else {
+			ahead_at = 0;
+			ahead_end = (size_t)length;
+		}
 	}
 	return true;
 }
