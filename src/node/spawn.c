@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -27,6 +28,7 @@
 
 #define STARTING_MAX 32	     /* asked and not yet answered */
 #define OUTPUT_PIPE_BYTES (256 << 10) /* fewer turns for a job that writes much; less where there is no more to have */
+#define END_TRIES 1000	     /* of 2 ms: the spawner has so long to end */
 #define SOCKET_BYTES (1 << 20) /* the longest message, and then some */
 
 struct starting {
@@ -127,12 +129,20 @@ static int start_process(struct vg_spawner *spawner)
 	return -error;
 }
 
+/* It ends what it has started, then itself; one that does not is not waited for. */
 static void end_process(struct vg_spawner *spawner)
 {
+	const struct timespec moment = { .tv_nsec = 2000000 };
+
 	if (spawner->fd >= 0)
 		close(spawner->fd);
-	if (spawner->pid > 0)
-		waitpid(spawner->pid, NULL, 0);
+	for (int tries = 0; spawner->pid > 0; tries++) {
+		if (waitpid(spawner->pid, NULL, WNOHANG) != 0)
+			break;
+		if (tries == END_TRIES)
+			kill(spawner->pid, SIGKILL);
+		nanosleep(&moment, NULL);
+	}
 	spawner->fd = -1;
 	spawner->pid = 0;
 }

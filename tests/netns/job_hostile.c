@@ -325,7 +325,8 @@ static bool ask_udp(const struct job_frame *frame, size_t length)
 	size_t head = job_head(&wire, frame, datagram);
 	ssize_t got;
 
-	memcpy(datagram + head, frame->body, frame->body_length);
+	if (frame->body_length)
+		memcpy(datagram + head, frame->body, frame->body_length);
 	if (length < head + frame->body_length)
 		length = head + frame->body_length;
 	sendto(udp_fd, datagram, length, 0, (struct sockaddr *)&where, sizeof(where));

@@ -146,7 +146,7 @@ struct vg_cpu {
 	struct vg_cpu_counts counts;
 	__u64 service_ns; /* smoothed time of a job, 1/16 */
 	bool blocked;  /* some output waits for its connection to have room */
-	bool stopping;
+	bool stopping, dispatching;
 	void *memory[2];
 };
 

@@ -73,12 +73,22 @@ void vg_job_lent_back(struct vg_job *job)
 		release_place(job);
 }
 
+/* The ended job that is forgotten first: never one whose client is still being told. NULL: there is none. */
+static struct vg_job *least_wanted(const struct vg_cpu *cpu)
+{
+	struct vg_job *job = cpu->oldest;
+
+	while (job && job->attached)
+		job = job->newer;
+	return job;
+}
+
 static struct vg_job *take_place(struct vg_cpu *cpu)
 {
-	struct vg_job *job = cpu->free;
+	struct vg_job *job = cpu->free, *forgotten = job ? NULL : least_wanted(cpu);
 
-	if (!job && cpu->oldest) {
-		vg_job_discard(cpu->oldest);
+	if (forgotten) {
+		vg_job_discard(forgotten);
 		job = cpu->free;
 	}
 	if (job)
@@ -404,30 +414,31 @@ void vg_job_go(struct vg_job *job)
 		refuse_start(job, error);
 }
 
+static void dispatch_class(struct vg_cpu *cpu, enum vg_cpu_class class)
+{
+	struct vg_queue_entry *first;
+
+	while ((first = vg_queue_first(&cpu->queue[class])) && can_start(cpu, class)) {
+		struct vg_job *job = (struct vg_job *)first;
+		int error = start(job);
+
+		if (error == -EAGAIN)
+			return; /* the spawner has no room: on_spawned comes back */
+		vg_queue_remove(&cpu->queue[class], first);
+		cpu->counts.queued--;
+		if (error)
+			refuse_start(job, error);
+	}
+}
+
 void vg_cpu_dispatch(struct vg_cpu *cpu)
 {
-	for (int class = 0; class < VG_CPU_CLASSES && !cpu->stopping; class++) {
-		struct vg_queue_entry *first;
-
-		while ((first = vg_queue_first(&cpu->queue[class])) && can_start(cpu, (enum vg_cpu_class)class)) {
-			struct vg_job *job = (struct vg_job *)first;
-			int error;
-
-			vg_queue_remove(&cpu->queue[class], first);
-			cpu->counts.queued--;
-			error = start(job);
-			if (error == -EAGAIN) {
-				/* Back to where it was: its order is older than all others'. */
-				__u64 order = first->order;
-
-				enqueue(job);
-				first->order = order;
-				return;
-			}
-			if (error)
-				refuse_start(job, error);
-		}
-	}
+	if (cpu->dispatching || cpu->stopping)
+		return; /* a job that ends at once asks again from inside: the loop goes on anyway */
+	cpu->dispatching = true;
+	for (int class = 0; class < VG_CPU_CLASSES; class++)
+		dispatch_class(cpu, (enum vg_cpu_class)class);
+	cpu->dispatching = false;
 }
 
 /* ---- ending ---------------------------------------------------------------------------------------------------- */
@@ -457,9 +468,13 @@ static void count_end(struct vg_cpu *cpu, const struct vg_job *job)
 
 static void keep_within_bounds(struct vg_cpu *cpu)
 {
-	while (cpu->counts.kept > VG_CPU_ENDED_MAX ||
-	       (cpu->counts.kept_bytes > cpu->settings->keep_bytes && cpu->counts.kept > 1))
-		vg_job_discard(cpu->oldest);
+	while (cpu->counts.kept > VG_CPU_ENDED_MAX || cpu->counts.kept_bytes > cpu->settings->keep_bytes) {
+		struct vg_job *job = least_wanted(cpu);
+
+		if (!job)
+			return;
+		vg_job_discard(job);
+	}
 }
 
 static void on_linger(void *owner, const struct vg_io_event *event)
