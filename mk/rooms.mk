@@ -65,6 +65,9 @@ $(call room_archives,$(ROOMS)):
 $(B)/virgod: $(DAEMON) $(call room_archives,node svc pool proto uring base)
 	$(call link,$(DAEMON_LIBS))
 
+# A child that borrows its parent's memory runs on a stack that the sanitizers do not know.
+$(B)/obj/src/spawn/child.o $(B)/obj/src/spawn/confine.o: SANITIZE :=
+
 # What the CPU pool's jobs are started by: small, apart from the daemon.
 $(B)/virgo-spawner: $(SPAWN)
 	$(call link,-lbpf -ldl)

@@ -50,6 +50,8 @@ descriptors() { ls "/proc/$DAEMON/fd" | wc -l; }
 zombies() { ps -o stat= --ppid "$DAEMON" | grep -c '^Z'; }
 children() { ps -o pid= --ppid "$DAEMON" | wc -l; }
 rss_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$DAEMON/status"; }
+# shellcheck disable=SC2317
+figure_is() { [ "$(figure "$1")" = "$2" ]; }
 # soon COMMAND…: within ten seconds
 # shellcheck disable=SC2317 # called by tap_ok
 soon() {
@@ -247,17 +249,18 @@ tap_ok "nor of the spawner" soon nobody_is_left
 
 # ---- a small node
 tap_ok "a node for one job at a time" start --cpu-jobs 1 --cpu-queue 2 --plugin-dir "$DIR/plugins"
-client run noinput=1 -- sh -c "sleep 1; echo first >> $DIR/open/order" &
+client run noinput=1 -- sh -c "while [ ! -e $DIR/open/go ]; do sleep 0.1; done; echo first >> $DIR/open/order" &
 FIRST=$!
-sleep 0.3
+tap_ok "one runs" soon figure_is running 1
 client run noinput=1 priority=200 -- sh -c "echo last >> $DIR/open/order" &
 SECOND=$!
-sleep 0.1
+tap_ok "one waits" soon figure_is queued 1
 client run noinput=1 priority=10 -- sh -c "echo urgent >> $DIR/open/order" &
 THIRD=$!
-sleep 0.1
+tap_ok "two wait" soon figure_is queued 2
 run -- true
 tap_ok "is busy" grep -q '^refused status=10 reason=16' "$DIR/error"
+touch "$DIR/open/go"
 wait $FIRST $SECOND $THIRD
 tap_is "runs the urgent first" "$(paste -sd' ' "$DIR/open/order")" "first urgent last"
 tap_ok "ends in order too" stop
