@@ -57,22 +57,22 @@ static void cluster(struct choose_bpf *skeleton, __u32 nodes, __u32 policy, __u6
 static double decision_ns(struct choose_bpf *skeleton, __u32 nodes, __u32 policy)
 {
 	struct choose_run context = { .now_ns = 1ULL << 44, .client = 1, .rounds = DECISIONS };
-	double least = 1e9;
+	double empty = 1e9, decided = 1e9;
 
 	for (int round = 0; round < ROUNDS; round++) {
-		double empty = run(skeleton->progs.choose_nothing, &context), decided;
+		double each_ns = run(skeleton->progs.choose_nothing, &context);
 
+		empty = each_ns < empty ? each_ns : empty;
 		/* Each round all former decisions have been forgotten. */
 		context.now_ns += (VG_STEERED_AGE_MS + 1000ULL) << 20;
 		context.client++;
 		cluster(skeleton, nodes, policy, context.now_ns);
-		decided = run(skeleton->progs.choose_decide, &context);
+		each_ns = run(skeleton->progs.choose_decide, &context);
+		decided = each_ns < decided ? each_ns : decided;
 		if (context.reason == VG_REASON_JOB_NO_PLACE)
 			must(-ENOSPC, "a decision found no place");
-		if (decided - empty < least)
-			least = decided - empty;
 	}
-	return least;
+	return decided - empty;
 }
 
 int main(void)

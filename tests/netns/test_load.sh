@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
 LAB_BUILD=${B:-build}
 . scripts/lab.sh
-TESTS=40
+TESTS=41
 SPINNERS=() RUNNING=""
 PYTHON=/usr/bin/python3
 [ -x $PYTHON ] || PYTHON=python3
@@ -150,6 +150,8 @@ rm -f "$file"
 fresh() { true_of "$(status "$1" ".nodes[$2].load.mem.age_s") < 2"; }
 tap_ok "silent nodes hear of each other" until_true 10 fresh 0 1
 tap_ok "both of them" until_true 10 fresh 1 0
+tap_ok "of the CPU pool too, which has a load of its own" until_true 10 eval \
+	'[ "$(status 0 ".nodes[1].load.cpu.age_s < 2")" = true ]'
 stamps=$(status 0 '.nodes[1].load.stamps')
 tap_ok "again and again" until_true 10 eval '[ "$(status 0 ".nodes[1].load.stamps")" -gt $((stamps + 5)) ]'
 tap_is "nobody is a stranger" "$(status 0 '[.nodes[].load.strangers] | add')" 0
