@@ -35,7 +35,8 @@ struct vg_store_worker {
 	__u32 writes_unlocked; /* it copies into a large allocation without a lock; atomic */
 	bool over_limit;  /* no room for a write, as of the beginning of this call */
 	bool room_making; /* cells it asks for now serve to make room */
-	__u32 room_skip;  /* so many times it does not try */
+	__u32 room_skip;  /* so many times it does not try, while no cells have come back since … */
+	__u32 room_seen;  /* … the slabs' figure was this */
 	__u32 growth; /* keys inserted less removed since the shared figure heard of it */
 	struct vg_slab_cache cache;
 	struct vg_transaction *transaction;

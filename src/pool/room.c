@@ -10,6 +10,7 @@
 #define DEMOTE_ROUNDS 4
 /* Slabs could not be emptied, as some cells are in the caches of others, who give them back within a second or so. */
 #define SKIP_AFTER_FAILURE 16
+#define SKIP_WHEN_FULL 64
 
 /* ---- the owner of a cell ---- */
 
@@ -226,23 +227,38 @@ static bool empty_any(struct vg_store *store, struct vg_store_worker *worker, __
 	return vg_slab_has_room(&store->slabs, wanted);
 }
 
+/*
+ * Where nothing has come back since the last time, all that can be done was done then: it is not tried each time. But
+ * for small cells it is: without one even a value for the heap tier is refused.
+ */
+static bool is_in_vain(const struct vg_store *store, struct vg_store_worker *worker, __u32 class)
+{
+	if (!worker->room_skip || store->slabs.class[class].cell_bytes <= VG_SLAB_SMALL_BYTES ||
+	    worker->room_seen != __atomic_load_n(&store->slabs.releases, __ATOMIC_RELAXED))
+		return false;
+	worker->room_skip--;
+	return true;
+}
+
 bool vg_room_make(struct vg_store *store, struct vg_store_worker *worker, __u32 class)
 {
 	bool made;
 
-	if (worker->room_making) /* moving asks for cells too */
+	/* Moving asks for cells too. */
+	if (worker->room_making || is_in_vain(store, worker, class))
 		return false;
-	if (worker->room_skip) {
-		worker->room_skip--;
-		return false;
-	}
 	worker->room_making = true;
+	worker->room_skip = 0;
 	vg_lock_take(&store->room.lock);
 	made = empty_sparse(store, worker, class);
 	for (int i = 0; !made && !worker->room_skip && i < DEMOTE_ROUNDS && demote_some(store, worker); i++)
 		made = empty_sparse(store, worker, class);
 	made = vg_slab_has_room(&store->slabs, class) || (vg_evicts(store) && empty_any(store, worker, class));
 	vg_lock_give(&store->room.lock);
+	if (!made) {
+		worker->room_skip = worker->room_skip ?: SKIP_WHEN_FULL;
+		worker->room_seen = __atomic_load_n(&store->slabs.releases, __ATOMIC_RELAXED);
+	}
 	worker->room_making = false;
 	return made;
 }

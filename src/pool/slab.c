@@ -240,6 +240,7 @@ static void flush(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 cla
 
 	if (*count <= left)
 		return;
+	__atomic_fetch_add(&slabs->releases, 1, __ATOMIC_RELAXED);
 	vg_lock_take(&slabs->class[class].lock);
 	while (*count > left)
 		slab_give(slabs, &slabs->class[class], cache->class[class].cell[--*count]);

@@ -62,6 +62,7 @@ struct vg_slabs {
 	__u8 *classes;	   /* in the arena: class + 1 of each slab, 0: none yet */
 	struct vg_slab *slab;
 	struct vg_lock fresh_lock;
+	__u32 releases;	    /* times that cells came back to their slabs; atomic */
 	__u32 empties;	    /* slabs in lists of empty ones; atomic */
 	__u32 reserve;	    /* so many of the last free slabs are for cells up to VG_SLAB_SMALL_BYTES */
 	__u32 index, fresh; /* slabs of the index; slabs from there up to `fresh` were never used by a class; atomic */
