@@ -211,7 +211,8 @@ void vg_out_consume(struct vg_out *out, size_t bytes)
 		chunk->begin += own;
 		bytes -= own;
 		lent = chunk->lent_bytes < bytes ? chunk->lent_bytes : bytes;
-		chunk->lent += lent;
+		if (lent)
+			chunk->lent += lent;
 		chunk->lent_bytes -= lent;
 		bytes -= lent;
 		if (chunk->end > chunk->begin || chunk->lent_bytes)
