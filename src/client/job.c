@@ -232,7 +232,7 @@ void vg_job_undecided(struct virgo_job *job, const char *why)
 		vg_job_again(job);
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "%s: %s; it may or may not have run", job->where, why);
+	(void)snprintf(text, sizeof(text), "%s; it may or may not have run", why);
 	vg_job_fail(job, -ECONNRESET, text);
 }
 
