@@ -97,6 +97,9 @@ def markdown(facts, parts):
             lines += ["", f"## {title}", ""] + parts[name]["table"]
     if parts["telemetry"]:
         lines += ["", "## Telemetry and choice", ""] + micro_table(parts["telemetry"])
+    if parts.get("durable"):
+        from . import durable  # it makes its tables with ours
+        lines += ["", "## Durable SET", ""] + durable.tables(parts["durable"])
     lines += ["", "## Commands", "", "```"] + facts["commands"] + ["```", ""]
     return "\n".join(lines)
 
@@ -110,6 +113,7 @@ def data(facts, parts):
         "micro": parts["micro"],
         "memory": parts.get("memory"),
         "hitratio": parts.get("hitratio"),
+        "durable": {" ".join(map(str, key)): samples for key, samples in parts.get("durable", {}).items()},
         "snapshot": {" ".join(key): samples for key, samples in parts.get("snapshot", {}).items()},
         "telemetry": parts["telemetry"],
     }, indent=1)
