@@ -12,6 +12,8 @@
 
 #define DATAGRAMS_HELD 512 /* answers that wait, a worker; one more is lost, and asked for again */
 
+#define GATHER_NS_MAX 1000000 /* the longest that a commit waits for more */
+
 struct held_datagram {
 	__u64 number;
 	int fd;
@@ -25,6 +27,7 @@ struct vg_commit {
 	struct vg_wal_step step;
 	bool writing;	   /* this worker is the writer, and its step is in the ring … */
 	bool stuck;	   /* … or is not: there was no place */
+	__u64 submitted_ns;
 	__u64 turn_mark;   /* this thread's last change before the turn */
 	__u64 depend;	   /* the answer being made waits for this one too */
 	struct held_datagram *held; /* a ring, in the order of numbers */
@@ -172,6 +175,7 @@ static void submit(struct vg_worker *worker)
 		error = vg_io_write(worker->io, step->fd, &vector, 1, step->offset, on_step, worker, NULL);
 	commit->writing = true;
 	commit->stuck = error != 0;
+	commit->submitted_ns = worker->clock.monotonic_ns;
 }
 
 /* Others whose answers wait, or who may have to write next. */
@@ -184,12 +188,54 @@ static void wake_others(struct vg_worker *worker)
 			vg_io_wake(world->workers[w].io);
 }
 
+static __u32 waiters(const struct vg_world *world)
+{
+	__u32 sum = 0;
+
+	for (__u32 w = 0; w < world->worker_count; w++)
+		sum += __atomic_load_n(&world->workers[w].commit_waiters, __ATOMIC_RELAXED);
+	return sum;
+}
+
+static void on_gathered(void *owner, const struct vg_io_event *event)
+{
+	vg_worker_turn(owner); /* and the end of the turn looks again */
+}
+
+/*
+ * Those whose answers leave now will most probably ask again in a moment. To begin the next commit without them would
+ * divide clients into two halves that take turns, each waiting for the other's commit too. So the next one waits until
+ * as many wait as did just now, but no longer than half the time a commit takes.
+ */
+static void gather(struct vg_worker *worker)
+{
+	struct vg_world *world = worker->world;
+	__u64 now_ns = worker->clock.monotonic_ns, took_ns = now_ns - worker->commit->submitted_ns;
+
+	if (took_ns / 2 > GATHER_NS_MAX)
+		took_ns = 2 * GATHER_NS_MAX;
+	__atomic_store_n(&world->gather_wanted, waiters(world), __ATOMIC_RELAXED);
+	__atomic_store_n(&world->gather_until_ns, now_ns + took_ns / 2, __ATOMIC_RELAXED);
+	(void)vg_io_timeout(worker->io, took_ns / 2, on_gathered, worker, NULL); /* else the housekeeping looks */
+}
+
+static bool gathers(const struct vg_worker *worker)
+{
+	const struct vg_world *world = worker->world;
+
+	return worker->clock.monotonic_ns < __atomic_load_n(&world->gather_until_ns, __ATOMIC_RELAXED) &&
+	       waiters(world) < __atomic_load_n(&world->gather_wanted, __ATOMIC_RELAXED) &&
+	       vg_wal_sync(world->wal) == VG_WAL_SYNC_ALWAYS;
+}
+
 static void on_step(void *owner, const struct vg_io_event *event)
 {
 	struct vg_worker *worker = owner;
 	struct vg_commit *commit = worker->commit;
 
 	vg_worker_turn(worker);
+	if (commit->step.what == VG_WAL_WRITE && commit->step.durable)
+		gather(worker);
 	commit->writing = vg_wal_done(worker->world->wal, event->result, worker->clock.monotonic_ns, &commit->step);
 	if (commit->writing)
 		submit(worker);
@@ -226,6 +272,13 @@ bool vg_commit_pending(const struct vg_worker *worker)
 	return commit && (commit->writing || commit->held_count || vg_conn_pool_holds(worker->conns));
 }
 
+static void note_waiters(struct vg_worker *worker)
+{
+	__u32 count = vg_conn_pool_holds(worker->conns) + worker->commit->held_count;
+
+	__atomic_store_n(&worker->commit_waiters, count, __ATOMIC_RELAXED);
+}
+
 /*
  * Whoever is the writer looks whether others wait after it has said what is safe; this one says that it waits before it
  * looks what is safe. One of the two sees the other.
@@ -237,14 +290,16 @@ void vg_commit_write(struct vg_worker *worker)
 
 	if (!commit)
 		return;
+	note_waiters(worker);
 	if (commit->stuck)
 		submit(worker);
-	else if (!commit->writing && vg_wal_next(wal, worker->clock.monotonic_ns, &commit->step))
+	else if (!commit->writing && !gathers(worker) && vg_wal_next(wal, worker->clock.monotonic_ns, &commit->step))
 		submit(worker);
 	__atomic_store_n(&worker->commit_waits, vg_commit_pending(worker), __ATOMIC_SEQ_CST);
 	if (worker->commit_waits && !commit->writing) {
 		vg_commit_release(worker);
 		vg_conn_pool_flush(worker->conns);
+		note_waiters(worker);
 	}
 }
 

@@ -53,6 +53,7 @@ struct vg_worker {
 
 	struct vg_commit *commit; /* NULL: there is no log */
 	bool commit_waits;	  /* atomic: others wake this worker when something has become safe */
+	__u32 commit_waiters;	  /* atomic: connections and datagrams whose answers wait */
 	__u64 datagram_mark;	  /* see vg_commit_mark; before the datagram in hand */
 
 	struct vg_node_session *sessions;

@@ -31,6 +31,8 @@ struct vg_world {
 	__u64 recovered_sequence;     /* of the last change that was there at the start */
 	pthread_t keeper;	      /* of the log: what may block */
 	bool keeper_runs, keeper_stops;
+	__u64 gather_until_ns;	      /* atomic: the next commit waits so long for … */
+	__u32 gather_wanted;	      /* … so many waiters, see commit.c */
 	bool workers_made;	      /* atomic */
 	vg_loading_fn on_loading;     /* or NULL */
 	struct vg_worker *workers;

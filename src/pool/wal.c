@@ -365,7 +365,8 @@ bool vg_wal_done(struct vg_wal *wal, int result, __u64 now_ns, struct vg_wal_ste
 	}
 	wal->writing = again;
 	vg_wal_update_settled(wal);
-	more = again || choose(wal, now_ns, step);
+	/* Under `always` the next batch is not begun here: it may be worth waiting for those who are answered now. */
+	more = again || ((wal->sync != VG_WAL_SYNC_ALWAYS || wal->written != wal->durable) && choose(wal, now_ns, step));
 	update_lag(wal, now_ns);
 	vg_lock_give(&wal->lock);
 	return more;

@@ -24,6 +24,7 @@ struct vg_conn_pool {
 	struct vg_conn *free;
 	struct vg_conn *queue_first, *queue_last;
 	struct vg_conn *held;
+	__u32 held_count;
 	bool blocked;
 };
 
@@ -316,6 +317,7 @@ static void held_unlink(struct vg_conn *conn)
 		at = &(*at)->held_next;
 	*at = conn->held_next;
 	conn->gates = 0;
+	conn->pool->held_count--;
 }
 
 void vg_conn_hold(struct vg_conn *conn, __u64 position, __u64 number, __u64 sealed)
@@ -330,6 +332,7 @@ void vg_conn_hold(struct vg_conn *conn, __u64 position, __u64 number, __u64 seal
 	if (last < 0) {
 		conn->held_next = conn->pool->held;
 		conn->pool->held = conn;
+		conn->pool->held_count++;
 	}
 	conn->gate[conn->gates].number = number;
 	conn->gate[conn->gates++].begin = position;
@@ -347,16 +350,18 @@ void vg_conn_pool_release(struct vg_conn_pool *pool, __u64 number)
 		}
 		if (conn->gates && conn->gate[0].number <= number)
 			continue; /* the second group too */
-		if (conn->gates)
+		if (conn->gates) {
 			at = &conn->held_next;
-		else
-			*at = conn->held_next;
+			continue;
+		}
+		*at = conn->held_next;
+		pool->held_count--;
 	}
 }
 
-bool vg_conn_pool_holds(const struct vg_conn_pool *pool)
+__u32 vg_conn_pool_holds(const struct vg_conn_pool *pool)
 {
-	return pool->held;
+	return pool->held_count;
 }
 
 void vg_conn_pool_drop_held(struct vg_conn_pool *pool, void (*last_words)(struct vg_conn *conn))

@@ -120,7 +120,7 @@ static inline __u64 vg_conn_unsent(const struct vg_conn *conn)
 }
 void vg_conn_hold(struct vg_conn *conn, __u64 position, __u64 number, __u64 sealed);
 void vg_conn_pool_release(struct vg_conn_pool *pool, __u64 number);
-bool vg_conn_pool_holds(const struct vg_conn_pool *pool);
+__u32 vg_conn_pool_holds(const struct vg_conn_pool *pool); /* how many connections have some kept back */
 /* What is kept back will not be said: it is dropped, the user may append other last words, and the connection ends. */
 void vg_conn_pool_drop_held(struct vg_conn_pool *pool, void (*last_words)(struct vg_conn *conn));
 /* Hand over no input of any connection for a while; what arrives is kept as for a paused one. */

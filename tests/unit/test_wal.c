@@ -419,9 +419,10 @@ static void test_wal_failed_write_is_done_again(void **state)
 	vg_wal_keep(f.wal);
 	assert_true(vg_wal_next(f.wal, now_ns, &step));
 	assert_int_equal(step.offset, 0); /* in a new file */
-	assert_true(vg_wal_done(f.wal, do_step(&step, ~0ul), now_ns, &step)); /* and then the third */
+	assert_false(vg_wal_done(f.wal, do_step(&step, ~0ul), now_ns, &step));
 	assert_int_equal(vg_wal_error(f.wal), 0);
 	assert_int_equal(vg_wal_settled(f.wal), 2);
+	assert_true(vg_wal_next(f.wal, now_ns, &step)); /* and then the third */
 	assert_false(vg_wal_done(f.wal, do_step(&step, ~0ul), now_ns, &step));
 	assert_int_equal(vg_wal_settled(f.wal), 3);
 	wal_close(&f);
