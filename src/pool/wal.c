@@ -195,7 +195,8 @@ static void seal(struct vg_wal *wal, __u64 now_ns)
 {
 	struct region *region = filling(wal);
 
-	region->sealed_ns = now_ns;	vg_record_write_batch(region->memory + VG_RECORD_SEGMENT_BYTES, region->first, wal->durable);
+	region->sealed_ns = now_ns;
+	vg_record_write_batch(region->memory + VG_RECORD_SEGMENT_BYTES, region->first, wal->durable);
 	__atomic_store_n(&wal->sealed, region->last, __ATOMIC_RELEASE);
 	wal->filling = !wal->filling;
 	wal->out_sealed = true;
@@ -366,7 +367,8 @@ bool vg_wal_done(struct vg_wal *wal, int result, __u64 now_ns, struct vg_wal_ste
 	wal->writing = again;
 	vg_wal_update_settled(wal);
 	/* Under `always` the next batch is not begun here: it may be worth waiting for those who are answered now. */
-	more = again || ((wal->sync != VG_WAL_SYNC_ALWAYS || wal->written != wal->durable) && choose(wal, now_ns, step));
+	more = again || ((wal->sync != VG_WAL_SYNC_ALWAYS || wal->written != wal->durable) &&
+			 choose(wal, now_ns, step));
 	update_lag(wal, now_ns);
 	vg_lock_give(&wal->lock);
 	return more;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The write-ahead log: one for all workers (docs/decisions/0030-one-log.md). It observes the store: every change
- * becomes a record in memory, numbered and appended with the change's bucket locked, so the order of the file is the order of
- * the changes. Nothing here waits for a disk:
+ * becomes a record in memory, numbered and appended with the change's bucket locked, so the order of the file is the
+ * order of the changes. Nothing here waits for a disk:
  *
  *   any worker      vg_wal_next() at the end of its turn: is there something to do, and nobody doing it? Then this
  *                   worker is the writer: it does the step with its own ring and says how it went to vg_wal_done(),

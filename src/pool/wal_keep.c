@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The keeper's half of the log: everything that may block. Under `always` a file is filled with zeros before it is
- * used: writing over blocks that are there costs one flush, while a file that grows, or whose blocks are only reserved, makes
- * the file system commit its journal each time (docs/decisions/0031-segments.md has the figures).
+ * used: writing over blocks that are there costs one flush, while a file that grows, or whose blocks are only reserved,
+ * makes the file system commit its journal each time (docs/decisions/0031-segments.md has the figures).
  */
 #include <errno.h>
 #include <fcntl.h>
