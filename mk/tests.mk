@@ -99,6 +99,6 @@ test-crash: test-deps
 .PHONY: check-programs root-programs
 check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)
 root-programs: all $(BPF_TESTS) $(HELPERS) examples $(TEST_PLUGINS) $(TEST_KERNEL_PROGRAMS) \
-	$(B)/bench/load $(B)/bench/uring_echo
+	$(B)/bench/load $(B)/bench/uring_echo $(B)/bench/clone $(B)/bench/plugins/echo.so
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(wildcard $(addsuffix /*.c,$(TEST_OBJECT_DIRS))))
