@@ -8,7 +8,7 @@
 
 #include "lib/admit.bpf.h"
 #include "lib/choose.bpf.h"
-#include "lib/get.bpf.h"
+#include "lib/mget.bpf.h"
 #include "lib/learn.bpf.h"
 #include "lib/quick.bpf.h"
 #include "lib/steer.bpf.h"
@@ -85,7 +85,7 @@ static __always_inline int serve_request(struct vg_serve *serve)
 		return vg_get(serve);
 	if (header->opcode == VG_OP_HANDLE_GET)
 		return vg_handle_get(serve);
-	return VG_REASON_NOT_A_READ;
+	return header->opcode == VG_OP_MGET ? VG_CONTINUE : VG_REASON_NOT_A_READ;
 }
 
 /* Prove and serve a request whose shape was checked. The reason it leaves with. */
@@ -113,6 +113,24 @@ __noinline int vg_receive(struct xdp_md *ctx, __u64 shape, const struct vg_confi
 			  __u64 now_ns)
 {
 	return receive(ctx, shape, config, local, now_ns, VG_LOAD_MEM);
+}
+
+/* What vg_receive let through: a GET of several keys, for which its stack has no room left. */
+__noinline int vg_receive_many(struct xdp_md *ctx, __u64 shape, const struct vg_config *config,
+			       const struct vg_local *local, __u64 now_ns)
+{
+	struct vg_serve serve = {
+		.ctx = ctx, .shape = shape, .config = config, .local = local, .now_ns = now_ns, .service = VG_LOAD_MEM
+	};
+	int reason;
+
+	vg_arena_use();
+	if (!config || !local || vg_frame_reopen(&serve.frame, ctx, shape))
+		return VG_REASON_TRUNCATED;
+	reason = vg_mget(&serve);
+	if (serve.answered)
+		vg_answer_write(&serve);
+	return reason;
 }
 
 __noinline int vg_receive_job(struct xdp_md *ctx, __u64 shape, const struct vg_config *config,
@@ -175,7 +193,10 @@ static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 		vg_learn(ctx, vg_frame_shape(&frame), config, budget->now_ns);
 	if (frame.udp->dest != config->port_mem)
 		return vg_receive_job(ctx, vg_frame_shape(&frame), config, local, budget->now_ns);
-	return vg_receive(ctx, vg_frame_shape(&frame), config, local, budget->now_ns);
+	reason = vg_receive(ctx, vg_frame_shape(&frame), config, local, budget->now_ns);
+	if (reason == VG_CONTINUE)
+		reason = vg_receive_many(ctx, vg_frame_shape(&frame), config, local, budget->now_ns);
+	return reason;
 }
 
 SEC("xdp")

@@ -26,25 +26,31 @@ static __always_inline __u64 vg_key_padding_mask(__u32 length)
 	return rest ? ~0ULL << (8 * rest) : 0;
 }
 
-/* Read the key behind the header; padding that is not zero would make two requests of one key. */
-static __always_inline int vg_key_load(const struct vg_frame *frame, struct vg_xdp_key *key)
+/* Read a key of that length; padding that is not zero would make two requests of one key. */
+static __always_inline int vg_key_load_at(const __u64 *at, const void *end, __u32 length, struct vg_xdp_key *key)
 {
-	const __u64 *at = (const __u64 *)(frame->header + 1);
 	__u64 last = 0;
 
-	key->length = VG_BE32TOH(frame->header->key_length);
+	key->length = length;
 	if (key->length > VG_XDP_KEY_MAX)
 		return VG_REASON_KEY_TOO_LONG;
 	key->words = (key->length + 7) / 8;
 	for (__u32 i = 0; i < VG_XDP_KEY_WORDS; i++, at++) {
 		if (i >= key->words)
 			break;
-		if ((void *)(at + 1) > frame->end)
+		if ((const void *)(at + 1) > end)
 			return VG_REASON_TRUNCATED;
 		last = *at;
 		key->word[i] = last;
 	}
 	return last & vg_key_padding_mask(key->length) ? VG_REASON_BAD_HEADER : VG_CONTINUE;
+}
+
+/* The key behind the header. */
+static __always_inline int vg_key_load(const struct vg_frame *frame, struct vg_xdp_key *key)
+{
+	return vg_key_load_at((const __u64 *)(frame->header + 1), frame->end, VG_BE32TOH(frame->header->key_length),
+			      key);
 }
 
 /* Put the key back where vg_key_load found it. */

@@ -26,6 +26,7 @@
 #define VG_MAP_NEIGHBOUR                                                                                               \
 	vg_neighbour /* LRU_HASH[VG_NEIGHBOURS_MAX]: struct vg_ip_address → struct vg_neighbour; by BPF */
 #define VG_MAP_BUDGET vg_budget	      /* PERCPU_ARRAY[1]: struct vg_budget; written by BPF */
+#define VG_MAP_SCRATCH vg_scratch     /* PERCPU_ARRAY[1]: struct vg_scratch; written by BPF, read by nobody else */
 #define VG_MAP_NODE_LOAD vg_node_load /* ARRAY[VG_NODES_MAX], mmapable: struct vg_node_load; by XDP and the daemon */
 #define VG_MAP_STEERED vg_steered     /* ARRAY[VG_STEERED_SETS]: struct vg_steered; by XDP */
 #define VG_MAP_POOL vg_pool	      /* ARRAY[1], mmapable: struct vg_pool; written by the daemon */
@@ -435,5 +436,13 @@ struct vg_budget {
 	__u64 now_ns;	 /* … the coarse clock was last read: it stands still until the next */
 };
 VG_ASSERT_SIZE(struct vg_budget, 32);
+
+/* The body of an answer of several values while it is made; a power of two of words, longer than any datagram. */
+#define VG_SCRATCH_WORDS 256
+struct vg_scratch {
+	__u64 word[VG_SCRATCH_WORDS];
+	__u64 lookup[24]; /* key and place of the lookup at hand: a program's stack is too small for them */
+};
+VG_ASSERT_SIZE(struct vg_scratch, 2240);
 
 #endif

@@ -54,7 +54,8 @@
 	X(NO_NEIGHBOUR, PASS, "steered here, and the client's link address is not known yet")                          \
 	X(TOO_LONG, PASS, "a datagram or value longer than XDP handles")                                   \
 	X(JOB_HERE, PASS, "a job for this node: the best one, or it was sent here")                                    \
-	X(JOB_NO_PLACE, PASS, "a job kept here: too many of late to remember where they went")
+	X(JOB_NO_PLACE, PASS, "a job kept here: too many of late to remember where they went")                         \
+	X(MULTI_GET, TX, "answered a GET of several keys")
 
 enum vg_reason {
 #define X(name, verdict, text) VG_REASON_##name,

@@ -135,7 +135,7 @@ struct vg_wire_header {
 	 * SET: the deadline in Unix milliseconds, 0: none. HANDLE_GET, HANDLE_SET: offset << 32 | length. HANDLE_ALLOC:
 	 * bytes. CAS: the version the value must have, 0: there must be none. MGET: how many keys. In answers:
 	 * WRONG_NODE: the owner's number; HANDLE_GET of length 0: bytes of the allocation; GET with the VERSION flag:
-	 * the version; MGET: how many values; else 0.
+	 * the version; else 0.
 	 */
 	__be64 argument;
 	struct vg_load_stamp load;

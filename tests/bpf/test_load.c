@@ -109,6 +109,8 @@ static const struct layout {
 	{ VG_MAP_NAME(VG_MAP_BUDGET), "vg_budget", sizeof(struct vg_budget), 1,
 	  { FIELD(vg_budget, tick_ns), FIELD(vg_budget, tokens), FIELD(vg_budget, jiffy),
 	    FIELD(vg_budget, now_ns) } },
+	{ VG_MAP_NAME(VG_MAP_SCRATCH), "vg_scratch", sizeof(struct vg_scratch), 1,
+	  { FIELD(vg_scratch, word), FIELD(vg_scratch, lookup) } },
 	{ VG_MAP_NAME(VG_MAP_NODE_LOAD), "vg_node_load", sizeof(struct vg_node_load), VG_NODES_MAX,
 	  { FIELD(vg_node_load, stamps), FIELD(vg_node_load, strangers), FIELD(vg_node_load, seen_ns),
 	    FIELD(vg_node_load, run_queue_delay_ns), FIELD(vg_node_load, service) } },

@@ -206,6 +206,8 @@ static void test_xdp_get_refusals(void **state)
 	get.opcode = VG_OP_SET;
 	expect_request(&get, XDP_PASS, VG_REASON_NOT_A_READ);
 	for (int opcode = VG_OP_HANDLE_ALLOC; opcode < VG_OP_MAX; opcode++) {
+		if (opcode == VG_OP_MGET)
+			continue;
 		const struct request other = { .opcode = (__u8)opcode, .ident = opcode == VG_OP_HANDLE_FREE ?
 						       vg_handle_make(SELF, 1, 1) : 0 };
 
@@ -569,6 +571,7 @@ static void test_xdp_answer_is_tagged(void **state)
 }
 
 #include "xdp_steering.h"
+#include "xdp_many.h"
 #include "xdp_load.h"
 
 static void test_every_reason_was_met(void **state)
@@ -597,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_xdp_header_fields),
 		cmocka_unit_test(test_xdp_admission), cmocka_unit_test(test_xdp_budget),
 		cmocka_unit_test(test_xdp_get), cmocka_unit_test(test_xdp_get_refusals),
+		cmocka_unit_test(test_xdp_many), cmocka_unit_test(test_xdp_many_refusals),
 		cmocka_unit_test(test_xdp_short_cut_shapes), cmocka_unit_test(test_xdp_short_cut_refusals),
 		cmocka_unit_test(test_xdp_hash_and_partition), cmocka_unit_test(test_xdp_deadlines),
 		cmocka_unit_test(test_xdp_writer_in_bucket), cmocka_unit_test(test_xdp_chain),

@@ -268,7 +268,6 @@ static enum vg_mem_outcome mget(struct vg_env *env, const struct vg_mem_request 
 	}
 	answer->body = buffer;
 	answer->body_length = used;
-	answer->argument = request->argument;
 	return say(answer, VG_STATUS_OK, NULL);
 }
 

@@ -136,6 +136,7 @@ static void general(struct vg_mc_call *call)
 	STAT_U64(call->out, "virgo_hits_all_protocols", stats.hits);
 	STAT_U64(call->out, "virgo_misses_all_protocols", stats.misses);
 	STAT_U64(call->out, "virgo_expired", store.expired);
+	STAT_U64(call->out, "evictions", store.evicted);
 	end(call);
 }
 
