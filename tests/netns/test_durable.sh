@@ -136,6 +136,9 @@ done
 tap_is "a write is refused when it is full" "$(cli set one 1)" "MISCONF Errors writing to the log: No space left on device"
 tap_is "binary, too" "$("$B/virgo" set one 1 2>&1 | grep -c 'refuse')" 1
 tap_is "and text" "$(printf 'virgo_set(one,1)\r\n' | timeout 5 nc -q 1 127.0.0.1 30000 | grep -c not_logged)" 1
+printf 'set one 0 0 1\r\n1\r\nquit\r\n' | timeout 5 nc -q 1 127.0.0.1 30000 | tr -d '\r' > "$FOLDER/out"
+tap_is "and memcached's" "$(cat "$FOLDER/out")" \
+	"SERVER_ERROR Errors writing to the log: No space left on device"
 tap_is "reads go on" "$(cli get readable)" yes
 tap_is "INFO says so" "$(info aof_last_write_status)" err
 rm "$FOLDER/full/ballast"

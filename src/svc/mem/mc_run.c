@@ -2,11 +2,30 @@
 /* One request: its handler, and the pieces that answers are made of. */
 #include <assert.h>
 #include <errno.h>
-
+#include <stdio.h>
 #include <string.h>
 
 #include "svc/mem/hotkeys.h"
 #include "svc/mem/mc_item.h"
+
+static bool changes(enum vg_mc_verb verb)
+{
+	return verb == VG_MC_GAT || verb == VG_MC_GATS || (verb >= VG_MC_SET && verb <= VG_MC_FLUSH_ALL) ||
+	       (verb >= VG_MC_META_SET && verb <= VG_MC_META_ARITHMETIC);
+}
+
+/* The log cannot be written: see vg_env_refuses. */
+static bool refused(struct vg_mc_call *call)
+{
+	char text[192];
+
+	if (!vg_env_refuses(call->env) || !changes(call->request->verb))
+		return false;
+	vg_refuse(call->env, VG_REFUSAL_NOT_LOGGED);
+	snprintf(text, sizeof(text), "SERVER_ERROR %s", vg_env_refusal(call->env));
+	vg_mc_say(call, text);
+	return true;
+}
 
 void vg_mc_run(struct vg_mc_call *call)
 {
@@ -14,6 +33,8 @@ void vg_mc_run(struct vg_mc_call *call)
 
 	if (call->key.length && vg_hot_takes(hot))
 		vg_hot_take(hot, call->env, call->key.data, call->key.length, call->key.hash);
+	if (refused(call))
+		return;
 	switch (call->request->verb) {
 	case VG_MC_GET:
 	case VG_MC_GETS:
