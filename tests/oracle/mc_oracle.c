@@ -246,8 +246,8 @@ static void meta(void)
 		meta_flags(draw(30) ? "cqTFOMCI" : "TTF!", key, binary);
 	else if (verb[1] == 'd')
 		meta_flags(draw(30) ? "qOCIT" : "OO!", key, binary);
-	else
-		meta_flags(draw(30) ? "vtcqOTNJDMC" : "DJMJ!", key, binary);
+	else /* no T: memcached gives it to the old value when the number has grown out of its place */
+		meta_flags(draw(30) ? "vtcqONJDMC" : "DJMJ!", key, binary);
 	end_line(false);
 	if (verb[1] == 's')
 		block(value, length);
