@@ -63,7 +63,7 @@ def servers(build, keys):
 
 
 def fill(name, port, arguments, keys):
-    """Bytes a key by the server's own account and by what is resident, its fixed costs taken off where they are shown."""
+    """Bytes a key, by the server's own account and by what is resident; fixed costs are taken off where they show."""
     process = Process(name, arguments).start()
     try:
         process.wait_until(lambda: connects(port), f"port {port}")

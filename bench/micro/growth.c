@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * bench-growth: one thread puts keys of 16 bytes with values of 32 into a store whose index begins small, times every call,
+ * bench-growth: one thread puts keys of 16 bytes with values of 32 into a store whose index begins small and times calls,
  * and prints what the slowest took and the memory of a key, as one JSON object. A call during which the scheduler took
  * the processor away is counted apart: that pause is not the store's. Usage: bench-growth [KEYS]
  */
@@ -39,7 +39,9 @@ int main(int argc, char **argv)
 {
 	__u64 keys = argc > 1 ? strtoull(argv[1], NULL, 0) : KEYS_DEFAULT, slowest = 0, over = 0, preempted = 0;
 	size_t arena_bytes = (size_t)(keys * ARENA_BYTES_A_KEY + (16u << 20)) & ~(size_t)4095;
-	struct vg_store_config config = { .arena_bytes = arena_bytes, .heap_bytes = 1 << 20, .workers = 1, .instance = 1 };
+	struct vg_store_config config = {
+		.arena_bytes = arena_bytes, .heap_bytes = 1 << 20, .workers = 1, .instance = 1
+	};
 	struct vg_store_stats stats;
 	struct vg_store *store;
 	__u64 from, before;

@@ -120,7 +120,7 @@ static const struct {
 	{ "version 2", 2, 1, 2, 0, VG_STATUS_UNSUPPORTED, "BAD_VERSION" },
 	{ "version 255", 2, 1, 255, 0, VG_STATUS_UNSUPPORTED, "BAD_VERSION" },
 	{ "operation 0", 3, 1, 0, 0, VG_STATUS_UNSUPPORTED, "BAD_OPCODE" },
-	{ "operation 12", 3, 1, 12, 0, VG_STATUS_UNSUPPORTED, "BAD_OPCODE" },
+	{ "operation 127", 3, 1, 127, 0, VG_STATUS_UNSUPPORTED, "BAD_OPCODE" },
 	{ "operation 255", 3, 1, 255, 0, VG_STATUS_UNSUPPORTED, "BAD_OPCODE" },
 	{ "an unknown flag", 4, 2, 0x0100, 0, SILENT, "MALFORMED" },
 	{ "all unknown flags", 4, 2, ~VG_FLAGS_KNOWN & 0xffff, 0, SILENT, "MALFORMED" },
