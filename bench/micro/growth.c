@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * bench-growth: one thread puts keys of 16 bytes with values of 32 into a store whose index begins small and times calls,
+ * bench-growth: one thread puts keys of 16 bytes with values of 32 into a store whose index begins small, timing calls,
  * and prints what the slowest took and the memory of a key, as one JSON object. A call during which the scheduler took
  * the processor away is counted apart: that pause is not the store's. Usage: bench-growth [KEYS]
  */
