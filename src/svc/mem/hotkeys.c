@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool/lock.h"
 #include "svc/mem/shared.h"
 
 struct entry {
@@ -42,7 +43,7 @@ void vg_hot_free(struct vg_hot_sketch *sketch, const struct vg_mem *mem)
 static void begin(struct entry *entry)
 {
 	__atomic_store_n(&entry->sequence, entry->sequence + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	VG_FENCE(__ATOMIC_RELEASE);
 }
 
 static void end(struct entry *entry)
@@ -115,7 +116,7 @@ __attribute__((no_sanitize("thread"))) static bool copy(const struct entry *from
 
 		for (size_t i = 0; i < sizeof(*to) / sizeof(__u32); i++)
 			((__u32 *)to)[i] = source[i];
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		VG_FENCE(__ATOMIC_ACQUIRE);
 		if (!(before & 1) && __atomic_load_n(&from->sequence, __ATOMIC_RELAXED) == before)
 			return before != 0;
 	}
