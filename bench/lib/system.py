@@ -22,6 +22,11 @@ class BenchError(Exception):
     """Something that should be measured could not be."""
 
 
+def as_typed(commands):
+    """The commands as a person in this folder would type them: results are read on other machines."""
+    return [command.replace(os.getcwd() + "/", "") for command in commands]
+
+
 def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
