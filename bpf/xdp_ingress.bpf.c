@@ -10,6 +10,7 @@
 #include "lib/choose.bpf.h"
 #include "lib/mget.bpf.h"
 #include "lib/learn.bpf.h"
+#include "lib/memcache.bpf.h"
 #include "lib/quick.bpf.h"
 #include "lib/steer.bpf.h"
 
@@ -158,6 +159,22 @@ static __always_inline bool is_for_us(const struct vg_frame *frame, const struct
 	return node->flags & VG_NODE_HAS_V6 && ((have[0] == want[0] && have[1] == want[1]) || !(want[0] | want[1]));
 }
 
+/* What is to no port of the services: memcached's, where it has one over UDP. */
+static __always_inline int examine_other(struct xdp_md *ctx, struct vg_frame *frame, const struct vg_config *config,
+					 const struct vg_local *local, struct vg_budget *budget)
+{
+	int reason;
+
+	if (!config->port_memcache || frame->udp->dest != config->port_memcache || frame->ethernet->h_dest[0] & 1 ||
+	    !is_for_us(frame, config))
+		return VG_REASON_NOT_VIRGO;
+	reason = vg_frame_check_lengths(frame, VG_MC_REQUEST_LEAST);
+	if (reason != VG_CONTINUE)
+		return reason;
+	vg_now_keep(budget);
+	return vg_receive_memcache(ctx, vg_frame_shape(frame), config, local, budget->now_ns);
+}
+
 /* What the packet is, and what is done with it. */
 static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 {
@@ -177,8 +194,9 @@ static __always_inline int examine(struct xdp_md *ctx, void *data, void *end)
 	if (!config || !local || !budget)
 		return VG_REASON_NO_LEASE;
 	/* A group address (lowest bit of the first byte) names no node. */
-	if (vg_service_of(config, frame.udp->dest) >= VG_LOADS_MAX || frame.ethernet->h_dest[0] & 1 ||
-	    !is_for_us(&frame, config))
+	if (vg_service_of(config, frame.udp->dest) >= VG_LOADS_MAX)
+		return examine_other(ctx, &frame, config, local, budget);
+	if (frame.ethernet->h_dest[0] & 1 || !is_for_us(&frame, config))
 		return VG_REASON_NOT_VIRGO;
 	reason = vg_frame_check(&frame);
 	if (reason != VG_CONTINUE)

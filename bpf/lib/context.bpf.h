@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Where a packet begins and ends. */
+/* Where a packet begins and ends; and bounds that the verifier sees. */
 #ifndef VG_BPF_CONTEXT_H
 #define VG_BPF_CONTEXT_H
 
@@ -15,5 +15,11 @@
 			     : "r"(ctx), "i"(__builtin_offsetof(__typeof__(*(ctx)), field)));           \
 		pointer_;                                                                               \
 	})
+
+/*
+ * The compiler is to know nothing of this value: else it merges comparisons, or leaves out those that follow from
+ * others, and the verifier, which does not conclude so far, no longer finds the proof.
+ */
+#define vg_forget(value) asm volatile("" : "+r"(value))
 
 #endif

@@ -124,8 +124,11 @@ static __always_inline int vg_frame_open(struct vg_frame *frame, void *data, voi
 	return reason;
 }
 
-/* The lengths that IP, UDP and the frame claim must agree: whoever lies about one is the socket's business. */
-static __always_inline int vg_frame_check_lengths(struct vg_frame *frame)
+/*
+ * The lengths that IP, UDP and the frame claim must agree: whoever lies about one is the socket's business. Less than
+ * `least` bytes (a constant) behind UDP's header is too short.
+ */
+static __always_inline int vg_frame_check_lengths(struct vg_frame *frame, const __u32 least)
 {
 	__u32 udp_bytes = VG_BE16TOH(frame->udp->len);
 
@@ -137,8 +140,9 @@ static __always_inline int vg_frame_check_lengths(struct vg_frame *frame)
 	} else if (VG_BE16TOH(frame->ip6->payload_len) != udp_bytes) {
 		return VG_REASON_TRUNCATED;
 	}
-	if (udp_bytes < sizeof(struct udphdr) + sizeof(struct vg_wire_header))
+	if (udp_bytes < sizeof(struct udphdr) + least)
 		return VG_REASON_TRUNCATED;
+	vg_forget(udp_bytes);
 	if ((void *)frame->udp + udp_bytes > frame->end)
 		return VG_REASON_TRUNCATED;
 	frame->payload_bytes = udp_bytes - sizeof(struct udphdr);
@@ -151,7 +155,7 @@ static __always_inline int vg_frame_check_lengths(struct vg_frame *frame)
 static __always_inline int vg_frame_check(struct vg_frame *frame)
 {
 	struct vg_wire_header *header = (void *)(frame->udp + 1);
-	int reason = vg_frame_check_lengths(frame);
+	int reason = vg_frame_check_lengths(frame, sizeof(struct vg_wire_header));
 
 	if (reason != VG_CONTINUE)
 		return reason;
@@ -188,8 +192,12 @@ static __always_inline __u64 vg_frame_shape(const struct vg_frame *frame)
 	       offset << VG_SHAPE_PAYLOAD_BITS | frame->payload_bytes;
 }
 
-/* Zero, or negative when the packet is not of that shape (which only the verifier thinks possible). */
-static __always_inline int vg_frame_reopen(struct vg_frame *frame, struct xdp_md *ctx, __u64 shape)
+/*
+ * Zero, or negative when the packet is not of that shape, with `least` bytes (a constant) behind UDP's header, which
+ * only the verifier thinks possible.
+ */
+static __always_inline int vg_frame_reopen_least(struct vg_frame *frame, struct xdp_md *ctx, __u64 shape,
+						 const __u32 least)
 {
 	__u32 offset = shape >> VG_SHAPE_PAYLOAD_BITS & 0x1f;
 	void *data = vg_context_pointer(ctx, data), *end = vg_context_pointer(ctx, data_end);
@@ -204,9 +212,14 @@ static __always_inline int vg_frame_reopen(struct vg_frame *frame, struct xdp_md
 	frame->udp = network + (frame->version == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	frame->header = (void *)(frame->udp + 1);
 	if (data + sizeof(struct ethhdr) > end || network + sizeof(struct ipv6hdr) > end ||
-	    (void *)(frame->header + 1) > end)
+	    (void *)frame->header + least > end)
 		return -1;
 	return 0;
+}
+
+static __always_inline int vg_frame_reopen(struct vg_frame *frame, struct xdp_md *ctx, __u64 shape)
+{
+	return vg_frame_reopen_least(frame, ctx, shape, sizeof(struct vg_wire_header));
 }
 
 #endif

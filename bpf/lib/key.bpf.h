@@ -151,14 +151,15 @@ static __always_inline __u16 vg_key_partition(const struct vg_xdp_key *key)
 }
 
 /* Functions of their own, so that the verifier walks each loop once (see vg_frame_shape). */
-__noinline int vg_key_has_hash(const struct vg_xdp_key *key, __u64 hash)
+__noinline __u64 vg_key_hash_of(const struct vg_xdp_key *key)
 {
-	return key && key->length <= VG_XDP_KEY_MAX && vg_key_hash(key) == hash;
+	return key && key->length <= VG_XDP_KEY_MAX ? vg_key_hash(key) : 0;
 }
 
-__noinline int vg_key_has_partition(const struct vg_xdp_key *key, __u32 partition)
+/* VG_PARTITIONS, which no key has, for a key that is too long. */
+__noinline __u32 vg_key_partition_of(const struct vg_xdp_key *key)
 {
-	return key && key->length <= VG_XDP_KEY_MAX && vg_key_partition(key) == partition;
+	return key && key->length <= VG_XDP_KEY_MAX ? vg_key_partition(key) : VG_PARTITIONS;
 }
 
 /*
@@ -167,7 +168,7 @@ __noinline int vg_key_has_partition(const struct vg_xdp_key *key, __u32 partitio
  */
 static __always_inline bool vg_key_is(const struct vg_xdp_key *key, __u64 hash, __u32 partition)
 {
-	return vg_key_has_hash(key, hash) && vg_key_has_partition(key, partition);
+	return vg_key_hash_of(key) == hash && vg_key_partition_of(key) == partition;
 }
 
 #endif

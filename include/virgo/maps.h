@@ -221,11 +221,14 @@ struct vg_config {
 	__be16 ports_other[7];	 /* UDP ports of the other services, 0-filled: VG_CONFIG_PORT_* */
 	__u64 cluster_key[2];	 /* SipHash key, with VG_CONFIG_KEYED */
 	__u32 policy;		 /* enum vg_policy: which node a CLONE goes to that names none */
-	__u32 reserved[3];
+	__be16 port_memcache;	 /* UDP port of memcached's face that XDP may answer, 0: none (decision 0054) */
+	__u16 reserved;
+	__u32 reserved2[2];
 };
 VG_ASSERT_SIZE(struct vg_config, 64);
 VG_ASSERT_OFFSET(struct vg_config, port_mem, 16);
 VG_ASSERT_OFFSET(struct vg_config, cluster_key, 32);
+VG_ASSERT_OFFSET(struct vg_config, port_memcache, 52);
 
 /*
  * Services that have a load of their own, as places in tables; messages to and from a service's port carry its stamp.

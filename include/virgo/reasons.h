@@ -55,7 +55,10 @@
 	X(TOO_LONG, PASS, "a datagram or value longer than XDP handles")                                   \
 	X(JOB_HERE, PASS, "a job for this node: the best one, or it was sent here")                                    \
 	X(JOB_NO_PLACE, PASS, "a job kept here: too many of late to remember where they went")                         \
-	X(MULTI_GET, TX, "answered a GET of several keys")
+	X(MULTI_GET, TX, "answered a GET of several keys")                                                             \
+	X(NOT_MEMCACHE, PASS, "to memcached's port, and not a get of one key in its frame")                            \
+	X(MEMCACHE_HIT, TX, "answered memcached's get with a value")                                                   \
+	X(MEMCACHE_MISS, TX, "answered memcached's get: no such key")
 
 enum vg_reason {
 #define X(name, verdict, text) VG_REASON_##name,

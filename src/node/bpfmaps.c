@@ -255,6 +255,9 @@ void vg_bpfmaps_publish(struct vg_bpfmaps *maps, const struct vg_cluster *cluste
 	config->policy = (__u32)options->policy;
 	config->ports_other[VG_CONFIG_PORT_CPU] = htons(cluster->node[cluster->self].port_cpu);
 	config->port_mem = htons(cluster->node[cluster->self].port_mem);
+	/* Nothing in that protocol proves that the asker may read: with a key or a password nobody is answered. */
+	config->port_memcache = options->memcache_udp && !cluster->keyed && !options->password[0] ?
+					htons((__u16)options->port[VG_DOOR_MEMCACHE]) : 0;
 	memcpy(config->cluster_key, cluster->key, sizeof(config->cluster_key));
 	config->flags = cluster->keyed ? VG_CONFIG_KEYED : 0;
 	for (int i = 0; i < cluster->nodes; i++)

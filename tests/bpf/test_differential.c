@@ -4,13 +4,14 @@
  * byte (but for the load stamp, which is each one's own, and the tag over it); what XDP sends on, the daemon must not
  * have answered itself. 100,000 packets from a seed that is printed; VG_SEED repeats a run, VG_PACKETS makes it longer.
  */
-#include "fixture.h"
+#include "memcache_packet.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <sys/mman.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <linux/bpf.h>
 
@@ -218,6 +219,93 @@ static __u32 packets_wanted(void)
 	return text ? (__u32)strtoul(text, NULL, 0) : 100000;
 }
 
+/* ---- memcached's get ---- */
+
+/* Key number n of those that memcached may name: printable, from one byte to more than XDP reads. */
+static __u32 mc_key_make(char *key, __u32 number)
+{
+	__u32 length = 1 + number % (number % 5 ? 30 : 140);
+
+	memset(key, 'a' + (char)(number % 26), length);
+	snprintf(key, 8, "%u", number);
+	key[strlen(key)] = number % 3 ? '{' : '-';
+	key[length - 1] = number % 4 ? '}' : '~';
+	key[length] = '\0';
+	return length;
+}
+
+static __u32 mc_line_draw(char line[VG_DATAGRAM_MAX])
+{
+	static const char *const verbs[] = { "gets ", "get  ", "get", "set ", " get " };
+	static const char *const ends[] = { "\n", "\r", "\r\r\n", " x\r\n", "\t\r\n", "", "\r\nget x\r\n" };
+	__u32 blanks = draw(3) ? draw(1200) >> draw(8) : 0, bytes;
+	char key[256];
+
+	mc_key_make(key, draw(KEYS));
+	bytes = (__u32)snprintf(line, VG_DATAGRAM_MAX, "%s%s", draw(16) ? "get " : verbs[draw(5)], key);
+	memset(line + bytes, ' ', blanks);
+	bytes += blanks;
+	bytes += (__u32)snprintf(line + bytes, 20, "%s", draw(10) ? "\r\n" : ends[draw(7)]);
+	if (draw(4) == 0) {
+		__u32 behind = draw(VG_DATAGRAM_MAX - 8 - bytes);
+
+		memset(line + bytes, 'z', behind);
+		bytes += behind;
+	}
+	if (draw(20) == 0)
+		line[draw(bytes)] ^= (char)(1 << draw(8));
+	return bytes;
+}
+
+/* True: XDP answered, and the daemon the same. */
+static bool mc_ask_both(struct packet *packet)
+{
+	static const struct sockaddr_in stranger = { .sin_family = AF_INET, .sin_addr.s_addr = VG_HTOBE32(0xc0a80001) };
+	struct packet before = *packet;
+	struct vg_datagram datagram = { .protocol = VG_PROTOCOL_MEMCACHE, .data = before.bytes + before.header,
+					.length = before.length - before.header,
+					.peer = (const struct sockaddr *)&stranger, .peer_length = sizeof(stranger) };
+
+	if (packet_run_quickly(fixture.program, packet) == XDP_PASS) {
+		assert_int_equal(packet->length, before.length);
+		assert_memory_equal(packet->bytes, before.bytes, before.length);
+		return false;
+	}
+	assert_true(packet_checksums_right(packet));
+	fake.datagrams = 0;
+	vg_service_mem.datagram(&node->env, &datagram);
+	assert_int_equal(fake.datagrams, 1);
+	assert_int_equal(mc_length(packet), fake.datagram_length);
+	assert_memory_equal(packet->bytes + packet->header, fake.datagram, fake.datagram_length);
+	return true;
+}
+
+static void test_differential_memcache(void **state)
+{
+	static char value[VG_CELL_MAX + 1000];
+	__u32 answered = 0, hits = 0, packets = packets_wanted() / 4;
+	char key[256], line[VG_DATAGRAM_MAX];
+	struct packet packet;
+
+	fixture.config->port_memcache = VG_HTOBE16(MC_PORT);
+	memset(value, 'v', sizeof(value));
+	for (__u32 i = 0; i < packets; i++) {
+		if (i < KEYS / 2 || draw(16) == 0) {
+			mc_key_make(key, draw(KEYS) & ~1u);
+			mc_store(fixture.store, key, value, draw(11) ? draw(1200) >> draw(10) : draw(sizeof(value)),
+				 draw(2) ? 0 : (__u32)random_next(&random_state), draw(4) ? 0 : NOW_MS + 1 + draw(60));
+		}
+		mc_build(&packet, draw(2) ? 6 : 4, (int)draw(3), line, mc_line_draw(line));
+		if (!mc_ask_both(&packet))
+			continue;
+		answered++;
+		hits += packet.bytes[packet.header + 8] == 'V';
+	}
+	print_message("# %u packets of memcached's: %u answered, %u of them with a value\n", packets, answered, hits);
+	assert_true(hits > packets / 50 && answered - hits > packets / 50);
+	fixture.config->port_memcache = 0;
+}
+
 static void test_differential_open_cluster(void **state)
 {
 	run(packets_wanted() / 2);
@@ -276,7 +364,8 @@ static void test_differential_skipped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_differential_open_cluster), cmocka_unit_test(test_differential_keyed_cluster),
+		cmocka_unit_test(test_differential_open_cluster), cmocka_unit_test(test_differential_memcache),
+		cmocka_unit_test(test_differential_keyed_cluster),
 	};
 	const struct CMUnitTest skipped[] = { cmocka_unit_test(test_differential_skipped) };
 

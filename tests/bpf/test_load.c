@@ -93,7 +93,7 @@ static const struct layout {
 	{ VG_MAP_NAME(VG_MAP_CONFIG), "vg_config", sizeof(struct vg_config), 1,
 	  { FIELD(vg_config, node), FIELD(vg_config, nodes), FIELD(vg_config, epoch), FIELD(vg_config, flags),
 	    FIELD(vg_config, budget_per_ms), FIELD(vg_config, port_mem), FIELD(vg_config, ports_other),
-	    FIELD(vg_config, cluster_key) } },
+	    FIELD(vg_config, cluster_key), FIELD(vg_config, port_memcache) } },
 	{ VG_MAP_NAME(VG_MAP_LOCAL), "vg_local", sizeof(struct vg_local), 1,
 	  { FIELD(vg_local, lease_until_ns), FIELD(vg_local, unix_offset_ns), FIELD(vg_local, in_flight),
 	    FIELD(vg_local, service_ns), FIELD(vg_local, run_queue_delay_ns), FIELD(vg_local, memory_free_permille) } },

@@ -572,6 +572,7 @@ static void test_xdp_answer_is_tagged(void **state)
 
 #include "xdp_steering.h"
 #include "xdp_many.h"
+#include "xdp_memcache.h"
 #include "xdp_load.h"
 
 static void test_every_reason_was_met(void **state)
@@ -601,6 +602,8 @@ int main(void)
 		cmocka_unit_test(test_xdp_admission), cmocka_unit_test(test_xdp_budget),
 		cmocka_unit_test(test_xdp_get), cmocka_unit_test(test_xdp_get_refusals),
 		cmocka_unit_test(test_xdp_many), cmocka_unit_test(test_xdp_many_refusals),
+		cmocka_unit_test(test_xdp_memcache_values), cmocka_unit_test(test_xdp_memcache_lines),
+		cmocka_unit_test(test_xdp_memcache_refusals),
 		cmocka_unit_test(test_xdp_short_cut_shapes), cmocka_unit_test(test_xdp_short_cut_refusals),
 		cmocka_unit_test(test_xdp_hash_and_partition), cmocka_unit_test(test_xdp_deadlines),
 		cmocka_unit_test(test_xdp_writer_in_bucket), cmocka_unit_test(test_xdp_chain),

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# memcached's clients on a cluster of two: libmemcached's tools, pymemcache, bare TCP and UDP; and redis-cli beside them.
+# memcached's clients on a cluster of two: libmemcached's tools, pymemcache, bare TCP and UDP; redis-cli beside them; and a
+# node whose get over UDP is answered by XDP.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
+LAB_BUILD=${B:-build} LAB_VIRGOD_FLAGS="--key-file= --insecure --memcache-port 11211 --memcache-udp"
+. scripts/lab.sh
 B=${B:-build}
 NS=vg$$-mc
 DIR=$(mktemp -d "/tmp/$NS-XXXXXX")
@@ -12,13 +15,15 @@ PIDS=()
 cleanup() {
 	[ ${#PIDS[@]} = 0 ] || { kill -TERM "${PIDS[@]}" && wait "${PIDS[@]}"; } 2>/dev/null
 	ip netns del "$NS" 2>/dev/null
+	lab_down
 	rm -rf "$DIR"
 }
 trap cleanup EXIT
 
-TESTS=21
+TESTS=26
 [ "$(id -u)" = 0 ] || tap_skip_all $TESTS "needs root for a network namespace"
 command -v memccp > "$DIR/path" || tap_skip_all $TESTS "libmemcached-tools is not installed"
+command -v jq > "$DIR/path" || tap_skip_all $TESTS "needs jq"
 tap_plan $TESTS
 
 inside() { ip netns exec "$NS" "$@"; }
@@ -99,7 +104,7 @@ tap_is "a meta command as the first" "$(text 'mg k v f\r\nmn\r\n')" $'VA 3 f5\na
 tap_is "redis-cli reads what memcached's client wrote" "$(inside redis-cli -c -h 127.0.0.1 -p 30000 get k)" abc
 
 udp() { # ADDRESS LINE: what answers, without its frame header
-	inside python3 - "$1" "$2" <<'PYTHON'
+	"${FROM:-inside}" python3 - "$1" "$2" <<'PYTHON'
 import socket
 import sys
 
@@ -124,4 +129,16 @@ yes 'x' | tr -d '\n' | head -c 200000 | inside timeout 20 nc -q1 127.0.0.1 11211
 tap_is "an endless line is cut off" "$(wc -c < "$DIR/hostile")" 0
 head -c 300000 /dev/urandom | inside timeout 20 nc -q1 127.0.0.1 11211 > "$DIR/hostile"
 tap_ok "and noise; the node goes on" inside memcping $SERVER
+
+# A node that XDP answers for, asked from another machine.
+counted() { lab_agent 0 status --json | jq "[.counters[] | select(.reason == \"$1\")][0].packets"; }
+lab_up 1
+tap_ok "a node with XDP" lab_start 0
+NODE=$(lab_address 0)
+printf 'set k 5 0 3\r\nabc\r\nquit\r\n' | lab_client nc -q1 "$NODE" 11211 > "$DIR/set"
+FROM=lab_client
+tap_is "get over UDP with room for the value" "$(udp "$NODE" 'get k                ')" "VALUE k 5 3|abc|END|"
+tap_is "and of what is not there" "$(udp "$NODE" 'get l')" "END|"
+tap_is "both came from XDP" "$(counted memcache_hit) $(counted memcache_miss)" "1 1"
+tap_is "what does not fit is the daemon's to refuse" "$(udp "$NODE" 'get k') $(counted no_room)" "ERROR| 1"
 tap_end
