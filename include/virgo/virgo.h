@@ -83,6 +83,12 @@ struct virgo_options {
 	 * while the node was heard of within a second. Where that is not possible (a password) nothing is kept.
 	 */
 	size_t near_bytes;
+	uint16_t file_port;  /* of the nodes' file pools; 0: 50000, or what the cluster's table says */
+	/*
+	 * Join the file sessions of that client instead of making new ones: its open files may be used with this one
+	 * too (virgo_file.h). It must not be disconnected during the call.
+	 */
+	struct virgo *share;
 };
 
 /*
@@ -452,5 +458,7 @@ void virgo_counters(const struct virgo *virgo, struct virgo_counters *ret_counte
 #ifdef __cplusplus
 }
 #endif
+
+#include "virgo_file.h"
 
 #endif

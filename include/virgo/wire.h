@@ -55,7 +55,40 @@
 	X(SNAPSHOT_READ, 28, "snapshot-read")	/* ident: its number → body; argument: done in ‰ + 1, 0: end */ \
 	X(SNAPSHOT_CLOSE, 29, "snapshot-close") /* ident: the number */                                       \
 	/* body: one block of a snapshot; ident: its file's identity → argument: stored << 32 | skipped */    \
-	X(SNAPSHOT_LOAD, 30, "snapshot-load")
+	X(SNAPSHOT_LOAD, 30, "snapshot-load")                                                                 \
+	/* The file pool (file.h), TCP only. key: a path, or ident: a descriptor; partition: VG_FILE_* flags. */ \
+	X(FILE_SESSION, 31, "file-session") /* ident: 0 or one to join; body: struct vg_file_session, both ways */ \
+	X(FILE_END, 32, "file-end") /* the session is over: everything it held is released */ \
+	X(FILE_OPEN, 33, "file-open") /* key; argument: flags << 32 | mode → ident; body: struct vg_file_stat */ \
+	X(FILE_CLOSE, 34, "file-close") /* ident */ \
+	X(FILE_READ, 35, "file-read") /* ident; argument: offset; body: struct vg_file_span → body */ \
+	X(FILE_WRITE, 36, "file-write") /* ident; argument: offset; body → argument: bytes; ident: written at */ \
+	X(FILE_SYNC, 37, "file-sync") /* ident */ \
+	X(FILE_STAT, 38, "file-stat") /* key or ident → body: struct vg_file_stat; follows no symlink */ \
+	X(FILE_CHANGE, 39, "file-change") /* key or ident; body: struct vg_file_change → struct vg_file_stat */ \
+	X(FILE_STATFS, 40, "file-statfs") /* → body: struct vg_file_statfs of this node */ \
+	X(FILE_LIST, 41, "file-list") /* key; argument: cursor; body: struct vg_file_span → entries */ \
+	X(FILE_RENAME, 42, "file-rename") /* key; body: the new path */ \
+	X(FILE_LINK, 43, "file-link") /* key; body: the new path */ \
+	X(FILE_UNLINK, 44, "file-unlink") /* key */ \
+	X(FILE_MKDIR, 45, "file-mkdir") /* key; argument: mode → body: struct vg_file_stat */ \
+	X(FILE_RMDIR, 46, "file-rmdir") /* key */ \
+	X(FILE_SYMLINK, 47, "file-symlink") /* key; body: what it says → body: struct vg_file_stat */ \
+	X(FILE_READLINK, 48, "file-readlink") /* key → body */ \
+	X(FILE_XATTR_GET, 49, "file-xattr-get") /* key or ident; body: name → body: value */ \
+	X(FILE_XATTR_SET, 50, "file-xattr-set") /* key or ident; body: struct vg_file_xattr, name, value */ \
+	X(FILE_XATTR_LIST, 51, "file-xattr-list") /* key or ident → body: names, a NUL behind each */ \
+	X(FILE_XATTR_REMOVE, 52, "file-xattr-remove") /* key or ident; body: name */ \
+	X(FILE_LOCK, 53, "file-lock") /* ident; body: struct vg_file_lock */ \
+	X(FILE_COPY, 54, "file-copy") /* ident; body: struct vg_file_copy → argument: bytes */ \
+	X(FILE_ALLOCATE, 55, "file-allocate") /* ident; body: struct vg_file_range */ \
+	X(FILE_SEEK, 56, "file-seek") /* ident; argument: offset → argument: of data, or of a hole */ \
+	X(FILE_WATCH, 57, "file-watch") /* key; argument: mask → ident */ \
+	X(FILE_UNWATCH, 58, "file-unwatch") /* ident */ \
+	X(FILE_EVENT, 59, "file-event") /* from the node: ident: the watch; body: struct vg_file_event, name */ \
+	X(FILE_FETCH, 60, "file-fetch") /* key: open, read, close → body: struct vg_file_stat, bytes */ \
+	X(FILE_PUT, 61, "file-put") /* key; argument as OPEN's; body: bytes: create, write, close → stat */ \
+	X(FILE_HOME, 62, "file-home") /* between nodes: key; argument: what shall become of its stub */
 
 enum vg_opcode {
 #define X(name, number, text) VG_OP_##name = number,
@@ -86,7 +119,8 @@ enum vg_opcode {
 	X(RANGE, 12, "outside the allocation")                                  \
 	X(CONDITION, 13, "the condition was not met")                           \
 	X(INTERNAL, 14, "internal error")                                       \
-	X(NOT_LOGGED, 15, "changes are refused: the log cannot be written")
+	X(NOT_LOGGED, 15, "changes are refused: the log cannot be written") \
+	X(ERRNO, 16, "the file operation failed: the argument is its errno")
 
 enum vg_status {
 #define X(name, number, text) VG_STATUS_##name = number,

@@ -23,6 +23,7 @@ static const int error_of_status[VG_STATUS_MAX] = {
 	[VG_STATUS_CONDITION] = -EEXIST,
 	[VG_STATUS_INTERNAL] = -EIO,
 	[VG_STATUS_NOT_LOGGED] = -EROFS,
+	[VG_STATUS_ERRNO] = -EREMOTEIO, /* the file pool's; the argument says which */
 };
 
 int vg_mem_error_of(__u8 status)
@@ -79,6 +80,7 @@ const char *vg_mem_status_name(__u8 status)
 		[VG_STATUS_CONDITION] = "condition",
 		[VG_STATUS_INTERNAL] = "internal",
 		[VG_STATUS_NOT_LOGGED] = "not_logged",
+		[VG_STATUS_ERRNO] = "errno",
 	};
 
 	return status < VG_STATUS_MAX ? name[status] : "internal";
