@@ -14,7 +14,8 @@
  * asked. Symbolic links are followed as by open(2), within the pool.
  *
  * Threads: as struct virgo. A struct virgo_file may be used with every struct virgo that shares the session of the one
- * it was opened with (virgo_options.share), by one thread at a time each.
+ * it was opened with (virgo_options.share): each of those by one thread at a time, the file by all of them at once, but
+ * for what moves its position, and virgo_close().
  */
 #ifndef VIRGO_FILE_API_H
 #define VIRGO_FILE_API_H
@@ -69,10 +70,20 @@ int virgo_fdatasync(struct virgo *virgo, struct virgo_file *file);
 int virgo_ftruncate(struct virgo *virgo, struct virgo_file *file, uint64_t size);
 int virgo_fallocate(struct virgo *virgo, struct virgo_file *file, int mode, uint64_t offset, uint64_t length);
 int virgo_fstat(struct virgo *virgo, struct virgo_file *file, struct virgo_file_stat *ret_stat);
+/* What virgo_fstat() said when it was opened, after creating and truncating; nobody is asked. */
+const struct virgo_file_stat *virgo_opened_stat(const struct virgo_file *file);
+/* As virgo_chmod() & co below, of a file that may have lost its name. */
+int virgo_fchmod(struct virgo *virgo, struct virgo_file *file, mode_t mode);
+int virgo_fchown(struct virgo *virgo, struct virgo_file *file, uint32_t uid, uint32_t gid);
+struct timespec;
+int virgo_futimens(struct virgo *virgo, struct virgo_file *file, const struct timespec times[2]);
 /* On the server, without the bytes coming here, where both files are of one node: -EXDEV else. */
 ssize_t virgo_copy_range(struct virgo *virgo, struct virgo_file *from, uint64_t from_offset, struct virgo_file *to,
 			 uint64_t to_offset, size_t length);
-/* flock(2) and fcntl(2)'s F_SETLK, F_SETLKW, F_GETLK; `owner` tells owners within this client apart. */
+/*
+ * flock(2) and fcntl(2)'s F_SETLK, F_SETLKW, F_GETLK; `owner` tells owners within this client apart. What waits, waits
+ * without limit, whatever virgo_options.timeout_ms; -EINTR: a signal came, and it waits no longer.
+ */
 int virgo_flock(struct virgo *virgo, struct virgo_file *file, uint64_t owner, int operation);
 struct flock;
 int virgo_lock(struct virgo *virgo, struct virgo_file *file, uint64_t owner, int command, struct flock *lock);
@@ -92,7 +103,6 @@ ssize_t virgo_readlink(struct virgo *virgo, const char *path, char *buffer, size
 int virgo_chmod(struct virgo *virgo, const char *path, mode_t mode);
 int virgo_chown(struct virgo *virgo, const char *path, uint32_t uid, uint32_t gid);
 int virgo_truncate(struct virgo *virgo, const char *path, uint64_t size);
-struct timespec;
 int virgo_utimens(struct virgo *virgo, const char *path, const struct timespec times[2]); /* UTIME_NOW, UTIME_OMIT */
 ssize_t virgo_getxattr(struct virgo *virgo, const char *path, const char *name, void *value, size_t bytes);
 int virgo_setxattr(struct virgo *virgo, const char *path, const char *name, const void *value, size_t length,
