@@ -19,7 +19,9 @@
  * directory moves no name below it. Its bytes live on its home, chosen at creation: the name node itself, or another
  * one; then the name node has a stub that names it. A request to a node that is not the name's is answered WRONG_NODE
  * with the name node as argument; one that meets a stub, WRONG_NODE with the home, and VG_FILE_AT_HOME in the answer's
- * partition: ask there with the same flag. Changes of names are carried out by the name node, which asks the others.
+ * partition: ask there, with the same flags besides one's own. Whether a stub's file exists its home decides: ENOENT
+ * there means that the name has moved, or is none; start again at the name node, twice. Changes of names (UNLINK,
+ * RENAME, LINK, and CREATE elsewhere) are carried out by the name node, which asks the others.
  */
 #ifndef VIRGO_FILE_H
 #define VIRGO_FILE_H
@@ -35,6 +37,7 @@
 #define VG_FILE_AT_HOME 0x0001	  /* its name node said so: it is on this disk or nowhere; in answers: ask there */
 #define VG_FILE_RETRY 0x0002	  /* sent before, on a connection that was lost */
 #define VG_FILE_STRIPED 0x0004	  /* in answers: see struct vg_file_stripes */
+#define VG_FILE_CREATED 0x0008	  /* with AT_HOME: made for this very OPEN or PUT, whose mode it shall get */
 
 #define VG_FILE_DATA_ONLY 0x0100   /* SYNC: fdatasync */
 #define VG_FILE_DURABLE 0x0100	   /* WRITE, PUT: answer when it is on stable storage */

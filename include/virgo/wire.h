@@ -88,7 +88,7 @@
 	X(FILE_EVENT, 59, "file-event") /* from the node: ident: the watch; body: struct vg_file_event, name */ \
 	X(FILE_FETCH, 60, "file-fetch") /* key: open, read, close → body: struct vg_file_stat, bytes */ \
 	X(FILE_PUT, 61, "file-put") /* key; argument as OPEN's; body: bytes: create, write, close → stat */ \
-	X(FILE_HOME, 62, "file-home") /* between nodes: key; argument: what shall become of its stub */
+	X(FILE_HOME, 62, "file-home") /* between nodes: key; argument: what (src/svc/file/tree_inner.h); body: a path */
 
 enum vg_opcode {
 #define X(name, number, text) VG_OP_##name = number,

@@ -40,33 +40,56 @@ const __u64 *vg_cluster_key(const struct vg_cluster *cluster)
 	return cluster->keyed ? cluster->key : NULL;
 }
 
-/* Cut "/PORT" off the end. 0 or -EINVAL. */
-static int parse_cpu_port(struct vg_cluster_node *node, char *text, __u16 cpu_default)
+__u16 vg_cluster_port(const struct vg_cluster *cluster, __u16 node, unsigned int door)
+{
+	const struct vg_cluster_node *of = &cluster->node[node];
+
+	if (node >= cluster->nodes)
+		return 0;
+	return door == VG_DOOR_MEM ? of->port_mem : door == VG_DOOR_CPU ? of->port_cpu : 0;
+}
+
+/* Cut "/PORT" off the end, if it is there. 0 or -EINVAL. */
+static int cut_port(char *text, __u16 *port)
 {
 	char *slash = strchr(text, '/');
-	__u64 number = 0;
+	__u64 number;
 
-	if (slash) {
-		*slash++ = '\0';
-		if (vg_number_parse(slash, 65535, &number))
-			return -EINVAL;
-	} else {
-		number = vg_address_has_port(text) ? 0 : cpu_default;
-	}
-	node->port_cpu = (__u16)number;
+	if (!slash)
+		return 0;
+	*slash++ = '\0';
+	if (vg_number_parse(slash, 65535, &number))
+		return -EINVAL;
+	*port = (__u16)number;
 	return 0;
 }
 
-int vg_cluster_node_parse(struct vg_cluster_node *node, const char *whole, __u16 port_default,
-			  __u16 cpu_default)
+/* The ports behind the address: of the CPU pool, then of the file pool. */
+static int parse_ports(struct vg_cluster_node *node, char *text, const struct vg_cluster_ports *defaults)
+{
+	char *first = strchr(text, '/'), *second = first ? strchr(first + 1, '/') : NULL;
+	bool alone;
+
+	if (first)
+		*first = '\0';
+	alone = vg_address_has_port(text);
+	if (first)
+		*first = '/';
+	node->port_cpu = alone ? 0 : defaults->cpu;
+	node->port_file = alone ? 0 : defaults->file;
+	if (second && cut_port(second, &node->port_file))
+		return -EINVAL;
+	return cut_port(text, &node->port_cpu);
+}
+
+int vg_cluster_node_parse(struct vg_cluster_node *node, const char *whole, const struct vg_cluster_ports *defaults)
 {
 	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&node->address;
 	struct sockaddr_in *four = (struct sockaddr_in *)&node->address;
 	char address[64], text[96];
 
-	node->port_mem = port_default;
-	if ((size_t)snprintf(text, sizeof(text), "%s", whole) >= sizeof(text) ||
-	    parse_cpu_port(node, text, cpu_default) ||
+	node->port_mem = defaults->mem;
+	if ((size_t)snprintf(text, sizeof(text), "%s", whole) >= sizeof(text) || parse_ports(node, text, defaults) ||
 	    vg_address_split(text, address, sizeof(address), &node->port_mem))
 		return -EINVAL;
 	if (inet_pton(AF_INET, address, &four->sin_addr) == 1) {
@@ -90,8 +113,12 @@ static int parse_list(struct vg_cluster *cluster, const struct vg_options *optio
 		      size_t why_bytes)
 {
 	const char *separators = ", \t\r\n", *at = options->nodes;
-	/* Nodes are configured alike: where the list says nothing, the others' CPU pool is where ours is. */
-	__u16 cpu = options->port[VG_DOOR_CPU] ? (__u16)options->port[VG_DOOR_CPU] : VG_PORT_CPU;
+	/* Nodes are configured alike: where the list says nothing, the others' pools are where ours are. */
+	const struct vg_cluster_ports defaults = {
+		.mem = port,
+		.cpu = options->port[VG_DOOR_CPU] ? (__u16)options->port[VG_DOOR_CPU] : VG_PORT_CPU,
+		.file = VG_PORT_FILE,
+	};
 	char text[80];
 
 	while (*(at += strspn(at, separators))) {
@@ -102,7 +129,7 @@ static int parse_list(struct vg_cluster *cluster, const struct vg_options *optio
 			snprintf(why, why_bytes, "nodes: more than %d", VG_NODES_MAX);
 			return -EINVAL;
 		}
-		if (length >= sizeof(text) || vg_cluster_node_parse(&cluster->node[cluster->nodes], text, port, cpu)) {
+		if (length >= sizeof(text) || vg_cluster_node_parse(&cluster->node[cluster->nodes], text, &defaults)) {
 			snprintf(why, why_bytes, "nodes: '%s' is not an address", text);
 			return -EINVAL;
 		}
@@ -157,10 +184,11 @@ static int set_key(struct vg_cluster *cluster, const struct vg_options *options)
 
 static int build(struct vg_cluster *cluster, const struct vg_options *options, char *why, size_t why_bytes)
 {
+	const struct vg_cluster_ports defaults = { .mem = (__u16)options->port[VG_DOOR_MEM] };
 	struct vg_cluster_node listen = { 0 };
 	int self, error;
 
-	if (vg_cluster_node_parse(&listen, options->listen, (__u16)options->port[VG_DOOR_MEM], VG_PORT_CPU)) {
+	if (vg_cluster_node_parse(&listen, options->listen, &defaults)) {
 		snprintf(why, why_bytes, "listen: '%s' is not a numeric address", options->listen);
 		return -EINVAL;
 	}

@@ -12,7 +12,7 @@ struct vg_cluster_node {
 	char text[80]; /* "address:port" */
 	struct sockaddr_storage address;
 	socklen_t address_length;
-	__u16 port_mem, port_cpu; /* 0: off */
+	__u16 port_mem, port_cpu, port_file; /* 0: off */
 };
 
 struct vg_cluster {
@@ -25,11 +25,14 @@ struct vg_cluster {
 };
 
 /*
- * "ADDR[:PORT][/CPUPORT]", numeric: a name that resolves differently on two nodes would split the cluster. Without a
- * CPU port it is `cpu_default`, or none where the text names the memory pool's port. 0 or -EINVAL.
+ * "ADDR[:PORT][/CPUPORT[/FILEPORT]]", numeric: a name that resolves differently on two nodes would split the cluster.
+ * `defaults` has the ports of what the text does not name; but where it names the memory pool's port, the others are
+ * off unless it names them too. 0 or -EINVAL.
  */
-int vg_cluster_node_parse(struct vg_cluster_node *node, const char *text, __u16 port_default,
-			  __u16 cpu_default);
+struct vg_cluster_ports {
+	__u16 mem, cpu, file;
+};
+int vg_cluster_node_parse(struct vg_cluster_node *node, const char *text, const struct vg_cluster_ports *defaults);
 
 /* 0, -EINVAL (a bad list), -ENOENT (this node is not in it), -ENOMEM; `why` gets the sentence a person needs. */
 int vg_cluster_new(struct vg_cluster **ret_cluster, const struct vg_options *options, char *why, size_t why_bytes);

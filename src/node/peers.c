@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Questions to other nodes: VIRGO binary over one TCP connection a node, answers in the order of the questions.
+ * Questions to other nodes: VIRGO binary over one TCP connection for each node and door that is asked. The memory pool
+ * answers in the order of the questions; other doors in any order, and there a question that has waited too long fails
+ * alone while others are answered.
  *
  * A link is down, connecting, up or resting. A question to a link that is down starts a connection and waits in
  * `queued`; when a link fails every open question is answered -EHOSTUNREACH, and for VG_PEER_REST_MS further ones are
@@ -25,7 +27,7 @@
 enum link_state { LINK_DOWN = 0, LINK_CONNECTING, LINK_UP, LINK_RESTING };
 
 struct ask {
-	vg_peer_fn fn;
+	vg_peer_fn fn; /* NULL: answered, while an older one is not */
 	void *context;
 	__u64 sequence;
 	__u64 deadline_ns;
@@ -34,6 +36,7 @@ struct ask {
 struct link {
 	struct vg_peers *peers;
 	__u16 node;
+	enum vg_door door;
 	enum link_state state;
 	int fd; /* while connecting */
 	vg_io_op connect_op;
@@ -41,14 +44,15 @@ struct link {
 	struct vg_conn *conn; /* up */
 	struct vg_out queued; /* questions before the link is up */
 	struct ask *asks;     /* ring of VG_PEER_ASKS_MAX, allocated with the first question */
-	__u32 first, count;
-	__u64 sequence;
+	__u32 first, count; /* the first is not answered */
+	__u64 sequence;	    /* of the last question: they are numbered one by one */
+	__u64 heard_ns;	    /* when the last answer came */
 };
 
 struct vg_peers {
 	struct vg_worker *worker;
-	struct link *links;
-	__u16 count;
+	struct link *links; /* VG_DOOR_MAX of each node */
+	__u16 count;	    /* nodes */
 	__u64 client; /* names this worker as a client of other nodes */
 	bool broken; /* some link has failed and its questions wait to be answered */
 	/* Questions that could not be put: answered by the next vg_peers_tend. */
@@ -64,19 +68,42 @@ struct vg_peers {
 /* ---- answers ------------------------------------------------------------------------------------------------------
  */
 
-static struct ask *oldest(struct link *link)
+static struct ask *ask_at(struct link *link, __u32 place)
 {
-	return &link->asks[link->first % VG_PEER_ASKS_MAX];
+	return &link->asks[(link->first + place) % VG_PEER_ASKS_MAX];
 }
 
-static void answer(struct link *link, const struct vg_peer_reply *reply)
+static struct ask *oldest(struct link *link)
 {
-	struct ask ask = *oldest(link);
+	return ask_at(link, 0);
+}
 
-	assert(link->count > 0);
-	link->first++;
-	link->count--;
+/* The question at this place is answered; those in front that are done make room. */
+static void answer(struct link *link, __u32 place, const struct vg_peer_reply *reply)
+{
+	struct ask ask = *ask_at(link, place);
+
+	assert(place < link->count && ask.fn);
+	ask_at(link, place)->fn = NULL;
+	while (link->count && !oldest(link)->fn) {
+		link->first++;
+		link->count--;
+	}
 	ask.fn(ask.context, reply);
+}
+
+/* Which question the answer is for; link->count: one that has been given up; above: none of ours. */
+static __u32 place_of(struct link *link, __u64 sequence)
+{
+	__u64 first = link->sequence - link->count + 1;
+
+	if (sequence < first && link->door != VG_DOOR_MEM && sequence)
+		return link->count;
+	if (sequence < first || sequence > link->sequence)
+		return ~0U;
+	if (link->door == VG_DOOR_MEM && sequence != first)
+		return ~0U;
+	return ask_at(link, (__u32)(sequence - first))->fn ? (__u32)(sequence - first) : link->count;
 }
 
 /* One answer, wholly there. False: not what we wait for, the link is of no use any more. */
@@ -86,19 +113,23 @@ static bool take_reply(struct link *link, const struct vg_frame *frame)
 	struct vg_peer_reply reply = {
 		.status = frame->header.status,
 		.flags = VG_BE16TOH(frame->header.flags),
+		.partition = VG_BE16TOH(frame->header.partition),
 		.ident = VG_BE64TOH(frame->header.ident),
 		.argument = VG_BE64TOH(frame->header.argument),
 		.body = frame->body,
 		.body_length = frame->body_length,
 	};
+	__u32 place = place_of(link, VG_BE64TOH(frame->header.sequence));
 
-	if (!(reply.flags & VG_FLAG_REPLY) || link->count == 0 ||
-	    VG_BE64TOH(frame->header.sequence) != oldest(link)->sequence)
+	if (!(reply.flags & VG_FLAG_REPLY) || place > link->count)
 		return false;
 	if (key && !vg_frame_tag_right(key, &frame->header, frame->key))
 		return false;
-	vg_load_heard(link->peers->worker, link->node, VG_LOAD_MEM, &frame->header.load);
-	answer(link, &reply);
+	if (link->door == VG_DOOR_MEM)
+		vg_load_heard(link->peers->worker, link->node, VG_LOAD_MEM, &frame->header.load);
+	link->heard_ns = link->peers->worker->clock.monotonic_ns;
+	if (place < link->count)
+		answer(link, place, &reply);
 	return true;
 }
 
@@ -181,11 +212,20 @@ static void on_connect(void *owner, const struct vg_io_event *event)
 	vg_conn_flush(conn);
 }
 
+/* Where the port of an address is, whichever family. */
+static __be16 *port_of(const struct sockaddr *address)
+{
+	return address->sa_family == AF_INET ? &((struct sockaddr_in *)address)->sin_port
+					     : &((struct sockaddr_in6 *)address)->sin6_port;
+}
+
 static void connect_link(struct link *link)
 {
 	struct vg_worker *worker = link->peers->worker;
 	const struct vg_cluster_node *node = &worker->env.cluster->node[link->node];
+	struct sockaddr_storage address = node->address;
 
+	*port_of((const struct sockaddr *)&address) = htons(vg_cluster_port(worker->env.cluster, link->node, link->door));
 	link->until_ns = now_ns(link) + VG_PEER_CONNECT_TIMEOUT_MS * 1000000ULL;
 	link->fd = vg_io_socket(worker->io, node->address.ss_family, SOCK_STREAM);
 	if (link->fd < 0) {
@@ -193,7 +233,7 @@ static void connect_link(struct link *link)
 		return;
 	}
 	link->state = LINK_CONNECTING;
-	if (vg_io_connect(worker->io, link->fd, (const struct sockaddr *)&node->address, node->address_length,
+	if (vg_io_connect(worker->io, link->fd, (const struct sockaddr *)&address, node->address_length,
 			  on_connect, link, &link->connect_op)) {
 		vg_io_close(worker->io, link->fd);
 		link->fd = -1;
@@ -300,10 +340,17 @@ static void refuse(struct vg_peers *peers, vg_peer_fn fn, void *context, int err
 	peers->refused[peers->refused_count++] = (struct refused){ .fn = fn, .context = context, .error = error };
 }
 
+static struct link *link_to(const struct vg_peers *peers, __u16 node, unsigned int door)
+{
+	return &peers->links[(size_t)node * VG_DOOR_MAX + door];
+}
+
 static int try_ask(struct link *link, const struct vg_peer_request *request, vg_peer_fn fn, void *context)
 {
 	int error;
 
+	if (!vg_cluster_port(link->peers->worker->env.cluster, link->node, link->door))
+		return -EHOSTUNREACH;
 	if (!link->asks)
 		link->asks = calloc(VG_PEER_ASKS_MAX, sizeof(*link->asks));
 	if (!link->asks || link->count == VG_PEER_ASKS_MAX)
@@ -331,8 +378,9 @@ void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_reque
 {
 	int error = -EHOSTUNREACH;
 
+	assert(fn && request->door < VG_DOOR_MAX);
 	if (node < peers->count && node != peers->worker->env.cluster->self)
-		error = try_ask(&peers->links[node], request, fn, context);
+		error = try_ask(link_to(peers, node, request->door), request, fn, context);
 	if (error)
 		refuse(peers, fn, context, error);
 	else
@@ -340,6 +388,26 @@ void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_reque
 }
 
 /* ---- housekeeping ---------------------------------------------------------------------------------------------- */
+
+/*
+ * Questions past their time. Where answers come in order, or none has come for as long, nothing can be expected of the
+ * link any more; else that question alone is given up.
+ */
+static void drop_late(struct link *link)
+{
+	const struct vg_peer_reply reply = { .error = -ETIMEDOUT };
+
+	while (link->count && now_ns(link) >= oldest(link)->deadline_ns) {
+		if (link->door == VG_DOOR_MEM || now_ns(link) - link->heard_ns >= VG_PEER_TIMEOUT_MS * 1000000ULL) {
+			struct vg_conn *conn = link->conn;
+
+			fail_link(link);
+			vg_conn_abort(conn, -ETIMEDOUT);
+			return;
+		}
+		answer(link, 0, &reply);
+	}
+}
 
 static void tend_link(struct link *link)
 {
@@ -350,17 +418,15 @@ static void tend_link(struct link *link)
 		vg_io_close(io, link->fd);
 		link->fd = -1;
 		fail_link(link);
-	} else if (link->state == LINK_UP && link->count && now_ns(link) >= oldest(link)->deadline_ns) {
-		struct vg_conn *conn = link->conn;
-
-		fail_link(link);
-		vg_conn_abort(conn, -ETIMEDOUT);
+	} else if (link->state == LINK_UP) {
+		drop_late(link);
 	}
 	if (link->state == LINK_RESTING) {
 		struct vg_peer_reply reply = { .error = -EHOSTUNREACH };
 
-		for (__u32 open = link->count; open; open--)
-			answer(link, &reply);
+		/* What is asked from inside the answers is refused: the link rests. */
+		while (link->count && link->state == LINK_RESTING)
+			answer(link, 0, &reply);
 	}
 }
 
@@ -369,7 +435,7 @@ void vg_peers_tend(struct vg_peers *peers)
 	__u32 refused = peers->refused_count;
 
 	peers->broken = false;
-	for (int i = 0; i < peers->count; i++)
+	for (int i = 0; i < peers->count * VG_DOOR_MAX; i++)
 		if (peers->links[i].asks)
 			tend_link(&peers->links[i]);
 	for (__u32 i = 0; i < refused; i++) {
@@ -381,13 +447,6 @@ void vg_peers_tend(struct vg_peers *peers)
 	peers->refused_count -= refused;
 	if (refused)
 		memmove(peers->refused, peers->refused + refused, peers->refused_count * sizeof(peers->refused[0]));
-}
-
-/* Where the port of an address is, whichever family. */
-static __be16 *port_of(const struct sockaddr *address)
-{
-	return address->sa_family == AF_INET ? &((struct sockaddr_in *)address)->sin_port
-					     : &((struct sockaddr_in6 *)address)->sin6_port;
 }
 
 void vg_peers_ping(struct vg_peers *peers, __u16 number, __u16 port, int fd)
@@ -438,7 +497,7 @@ static bool is_usable(void *context, __u16 node)
 {
 	const struct vg_peers *peers = context;
 
-	return peers->links[node].state != LINK_RESTING;
+	return link_to(peers, node, VG_DOOR_MEM)->state != LINK_RESTING;
 }
 
 __u16 vg_peers_pick(struct vg_peers *peers)
@@ -457,16 +516,17 @@ int vg_peers_new(struct vg_peers **ret_peers, struct vg_worker *worker)
 	peers->worker = worker;
 	peers->count = worker->env.cluster->nodes;
 	peers->client = vg_env_random(&worker->env);
-	peers->links = calloc(peers->count, sizeof(*peers->links));
+	peers->links = calloc((size_t)peers->count * VG_DOOR_MAX, sizeof(*peers->links));
 	if (!peers->links) {
 		free(peers);
 		return -ENOMEM;
 	}
-	for (__u16 i = 0; i < peers->count; i++) {
+	for (int i = 0; i < peers->count * VG_DOOR_MAX; i++) {
 		struct link *link = &peers->links[i];
 
 		link->peers = peers;
-		link->node = i;
+		link->node = (__u16)(i / VG_DOOR_MAX);
+		link->door = (enum vg_door)(i % VG_DOOR_MAX);
 		link->fd = -1;
 		vg_out_init(&link->queued, &worker->chunks);
 	}
@@ -478,7 +538,7 @@ void vg_peers_free(struct vg_peers *peers)
 {
 	if (!peers)
 		return;
-	for (int i = 0; i < peers->count; i++) {
+	for (int i = 0; i < peers->count * VG_DOOR_MAX; i++) {
 		if (peers->links[i].fd >= 0) {
 			vg_io_cancel(peers->worker->io, peers->links[i].connect_op);
 			vg_io_close(peers->worker->io, peers->links[i].fd);

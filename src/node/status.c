@@ -331,8 +331,9 @@ void vg_env_topology_json(struct vg_env *env, struct vg_out *out)
 		if (vg_address_split(cluster->node[i].text, address, sizeof(address), &port))
 			continue;
 		json_array_append_new(nodes,
-				      json_pack("{s:i, s:s, s:i, s:i}", "node", i, "address", address, "port",
-						(int)port, "cpu_port", (int)cluster->node[i].port_cpu));
+				      json_pack("{s:i, s:s, s:i, s:i, s:i}", "node", i, "address", address, "port",
+						(int)port, "cpu_port", (int)cluster->node[i].port_cpu, "file_port",
+						(int)cluster->node[i].port_file));
 	}
 	for (unsigned int p = 1; p <= VG_PARTITIONS; p++) {
 		if (p < VG_PARTITIONS && cluster->owner[p] == cluster->owner[first])

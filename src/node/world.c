@@ -134,6 +134,7 @@ static int port_is_free(const struct vg_cluster_node *self)
 
 static int listen_door(struct vg_world *world, enum vg_door door, char *why, size_t why_bytes)
 {
+	const struct vg_cluster_ports defaults = { .mem = (__u16)world->options.port[door] };
 	struct vg_cluster_node listen = { 0 };
 	char text[80];
 	int error;
@@ -142,7 +143,7 @@ static int listen_door(struct vg_world *world, enum vg_door door, char *why, siz
 	snprintf(text, sizeof(text), "%s", world->options.listen);
 	if (door != VG_DOOR_MEM)
 		vg_address_strip_port(text);
-	error = vg_cluster_node_parse(&listen, text, (__u16)world->options.port[door], 0);
+	error = vg_cluster_node_parse(&listen, text, &defaults);
 	if (!error && listen.port_mem)
 		error = port_is_free(&listen);
 	if (error)

@@ -79,12 +79,15 @@ __u32 vg_cluster_epoch(const struct vg_cluster *cluster);
 __u16 vg_cluster_owner(const struct vg_cluster *cluster, __u16 partition); /* VG_NODE_NONE: nobody */
 /* "address:port" of the node's memory pool, or NULL. */
 const char *vg_cluster_address(const struct vg_cluster *cluster, __u16 node);
+/* Where that service of the node listens on its address; 0: nowhere. */
+__u16 vg_cluster_port(const struct vg_cluster *cluster, __u16 node, unsigned int door);
 /* NULL, or the cluster key. */
 const __u64 *vg_cluster_key(const struct vg_cluster *cluster);
 
 /* A request to another node over this worker's link to it. Everything is copied before the call returns. */
 struct vg_peer_request {
 	__u8 opcode;
+	__u8 door;	/* enum vg_door: which of the node's services; 0: the memory pool */
 	__u16 flags;	/* VG_FLAG_FORWARDED and TAGGED are added */
 	__u16 partition;
 	__u64 ident, argument;
@@ -96,7 +99,7 @@ struct vg_peer_request {
 struct vg_peer_reply {
 	int error;	/* 0, or -EHOSTUNREACH, -ETIMEDOUT, -ENOBUFS: then nothing else is filled in */
 	__u8 status;	/* enum vg_status */
-	__u16 flags;
+	__u16 flags, partition;
 	__u64 ident, argument;
 	const void *body; /* valid during the call */
 	__u32 body_length;
@@ -104,8 +107,8 @@ struct vg_peer_reply {
 typedef void (*vg_peer_fn)(void *context, const struct vg_peer_reply *reply);
 struct vg_peers; /* links of one worker */
 /*
- * Answers of one node come in the order they were asked. fn is always called once, later, on this thread; never from
- * inside.
+ * Answers of one node's memory pool come in the order they were asked, those of other services in any. fn is always
+ * called once, later, on this thread; never from inside.
  */
 void vg_peers_ask(struct vg_peers *peers, __u16 node, const struct vg_peer_request *request, vg_peer_fn fn,
 		  void *context);

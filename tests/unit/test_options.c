@@ -241,6 +241,21 @@ static void test_cpu_ports_of_nodes(void **state)
 	assert_int_equal(cluster->node[3].port_cpu, 0);
 	assert_int_equal(cluster->node[4].port_cpu, 8);
 	vg_cluster_free(cluster);
+	assert_int_equal(set("nodes", "127.0.0.1,127.0.0.2/9,127.0.0.3/9/0,[::1]:7/8/65535,127.0.0.5:7"), 0);
+	assert_int_equal(vg_cluster_new(&cluster, &text.values, why, sizeof(why)), 0);
+	assert_int_equal(cluster->node[0].port_file, VG_PORT_FILE);
+	assert_int_equal(cluster->node[1].port_file, VG_PORT_FILE);
+	assert_int_equal(cluster->node[1].port_cpu, 9);
+	assert_int_equal(cluster->node[2].port_file, 0);
+	assert_int_equal(cluster->node[3].port_cpu, 8);
+	assert_int_equal(cluster->node[3].port_file, 65535);
+	assert_int_equal(cluster->node[3].port_mem, 7);
+	assert_int_equal(cluster->node[4].port_file, 0);
+	vg_cluster_free(cluster);
+	assert_int_equal(set("nodes", "127.0.0.1,127.0.0.2/1/x"), 0);
+	assert_int_equal(vg_cluster_new(&cluster, &text.values, why, sizeof(why)), -EINVAL);
+	assert_int_equal(set("nodes", "127.0.0.1,127.0.0.2/1/2/3"), 0);
+	assert_int_equal(vg_cluster_new(&cluster, &text.values, why, sizeof(why)), -EINVAL);
 	assert_int_equal(set("nodes", "127.0.0.1,127.0.0.2/x"), 0);
 	assert_int_equal(vg_cluster_new(&cluster, &text.values, why, sizeof(why)), -EINVAL);
 }
