@@ -8,7 +8,7 @@ room_objects = $(patsubst %.c,$(B)/obj/%.o,$(call room_sources,$(1)))
 # What may use an interface is the include law's business (scripts/check-includes); here is only what is linked.
 BASE := $(call room_objects,src/base)
 SIM := $(filter $(B)/obj/src/uring/sim%,$(call room_objects,src/uring))
-URING_COMMON := $(filter %/conn.o %/address.o,$(call room_objects,src/uring))
+URING_COMMON := $(filter %/conn.o %/address.o %/try.o,$(call room_objects,src/uring))
 URING := $(filter-out $(SIM),$(call room_objects,src/uring))
 PROTO := $(call room_objects,src/proto)
 POOL := $(call room_objects,src/pool)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Files, pipes and processes: operations that complete once and hold nothing of ours. */
+/* Files, pipes and processes: operations that complete once and hold nothing of ours; and what needs no operation. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "uring/ring.h"
+#include "uring/try.h"
 
 /* One vector needs no copy of it: the kernel takes address and length from the submission. */
 static int submit_vectors(struct vg_io *io, bool writes, int fd, const struct iovec *vectors, int count, __u64 offset,
@@ -107,4 +109,26 @@ int vg_io_splice(struct vg_io *io, int from_fd, __u64 from_offset, int to_fd, __
 	io_uring_prep_splice(sqe, from_fd, (__s64)from_offset, to_fd, (__s64)to_offset, bytes, 0);
 	io_uring_sqe_set_data64(sqe, vg_op_name(io, op));
 	return 0;
+}
+
+/* ---- here and now ---------------------------------------------------------------------------------------------- */
+
+int vg_io_try_open(struct vg_io *io, int dir_fd, const char *path, const struct open_how *how)
+{
+	return vg_try_open(dir_fd, path, how);
+}
+
+int vg_io_try_read(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset)
+{
+	return vg_try_read(fd, vectors, count, offset);
+}
+
+int vg_io_try_stat(struct vg_io *io, int fd, struct statx *ret_status)
+{
+	return vg_try_stat(fd, ret_status);
+}
+
+void vg_io_try_close(struct vg_io *io, int fd)
+{
+	close(fd); /* what it says concerns earlier writes, which were answered */
 }

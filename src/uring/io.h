@@ -27,6 +27,8 @@
 #include "virgo/types.h"
 
 struct vg_io;
+struct open_how; /* <linux/openat2.h> */
+struct statx;	 /* <sys/stat.h> */
 typedef __u64 vg_io_op; /* 0: none */
 
 struct vg_io_config {
@@ -36,6 +38,7 @@ struct vg_io_config {
 	unsigned int stream_buffer_bytes;
 	unsigned int datagram_buffers; /* the same for datagrams: payload, address and control data */
 	unsigned int datagram_bytes;   /* largest payload */
+	unsigned int helpers;	     /* threads for vg_io_call at most; 0: VG_IO_HELPERS */
 	__u64 seed;		     /* sim.c only */
 };
 
@@ -115,6 +118,34 @@ int vg_io_waitid(struct vg_io *io, idtype_t type, id_t id, siginfo_t *ret_info, 
 int vg_io_splice(struct vg_io *io, int from_fd, __u64 from_offset, int to_fd, __u64 to_offset, unsigned int bytes,
 		 vg_io_fn fn, void *owner, vg_io_op *ret_op);
 
+/* ---- calls that may block ---------------------------------------------------------------------------------------- */
+
+/*
+ * What has no good operation of its own (openat2 that creates, rename, getdents, copy_file_range, …): run call(argument)
+ * on a helper thread; what it returns is the completion's result. `argument` and all it names are the helper's until the
+ * completion, also after vg_io_cancel: end a call with vg_io_stop, which takes back one that has not begun (-ECANCELED)
+ * and waits for one that has. Calls begin in the order of their submission and end in any. A call must not use this vg_io,
+ * and must come to an end by itself: vg_io_free waits for those that have begun, and forgets the others.
+ */
+#define VG_IO_HELPERS 16
+#define VG_IO_HELPERS_MAX 64
+typedef int (*vg_io_call_fn)(void *argument);
+int vg_io_call(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+
+/* Here and now, in the calling thread, as long as it needs no wait: -EAGAIN means that it would, ask otherwise. */
+
+/*
+ * openat2(2) with what `how` says, and RESOLVE_CACHED, O_CLOEXEC, O_NOCTTY and O_NONBLOCK. A new descriptor, the
+ * caller's, or a negative errno. O_CREAT and O_TRUNC are -EAGAIN always.
+ */
+int vg_io_try_open(struct vg_io *io, int dir_fd, const char *path, const struct open_how *how);
+/* Read what is in memory: bytes (fewer, where the page cache has no more), 0: the end, -EAGAIN: nothing is. */
+int vg_io_try_read(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset);
+/* statx(2) of an open descriptor with STATX_BASIC_STATS and STATX_BTIME: what is known without asking a server. */
+int vg_io_try_stat(struct vg_io *io, int fd, struct statx *ret_status);
+/* A descriptor that nothing is in flight for is closed at once: its number is free when this returns. */
+void vg_io_try_close(struct vg_io *io, int fd);
+
 /* ---- threads, endings, descriptors ------------------------------------------------------------------------------ */
 
 /* Wake another thread's vg_io_run; from any thread that holds the pointer. Coalesced. */
@@ -154,6 +185,7 @@ struct vg_io_stats {
 	__u64 stale;		 /* completions for recycled slots, dropped */
 	__u64 overflows;	 /* completion queue overflows the kernel reported */
 	__u64 datagrams_lost;	 /* sendto without room */
+	__u64 calls;		 /* given to helper threads */
 };
 const struct vg_io_stats *vg_io_stats(const struct vg_io *io);
 

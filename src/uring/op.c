@@ -371,7 +371,7 @@ void vg_io_cancel(struct vg_io *io, vg_io_op name)
 	if (!op || !op->fn)
 		return;
 	op->fn = NULL;
-	if (!op->rearm) /* otherwise it is not in the kernel: vg_op_rearm_all frees it */
+	if (!op->rearm && op->kind != VG_OP_CALL) /* otherwise it is not in the kernel: vg_op_rearm_all frees it */
 		ask_cancel(io, name);
 }
 
@@ -382,6 +382,10 @@ void vg_io_stop(struct vg_io *io, vg_io_op name)
 	if (!op || !op->fn || op->stop)
 		return;
 	op->stop = true;
+	if (op->kind == VG_OP_CALL) {
+		vg_helpers_stop(io, op);
+		return;
+	}
 	/* One that waits for buffers is armed again at the end of the turn, before the cancel is submitted. */
 	if (op->rearm)
 		vg_op_rearm_all(io);

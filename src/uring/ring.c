@@ -14,6 +14,7 @@
 #define DATAGRAM_GROUP 1
 #define STREAM_GROUP 2
 #define OPERATIONS_OWN 1 /* the wake read */
+#define FILE_WORKERS 64
 
 /* ---- turning --------------------------------------------------------------------------------------------------- */
 
@@ -28,6 +29,8 @@ static int enable(struct vg_io *io)
 	io->thread = pthread_self();
 	/* Saves a descriptor lookup a system call; without it everything works as well. */
 	(void)io_uring_register_ring_fd(&io->ring);
+	/* How many writes and syncs of files may wait at once: the kernel's own limit is made for computing. */
+	(void)io_uring_register_iowq_max_workers(&io->ring, (unsigned int[]){ FILE_WORKERS, 0 });
 	return 0;
 }
 
@@ -156,6 +159,7 @@ int vg_io_new(struct vg_io **ret_io, const struct vg_io_config *config)
 	if (!io)
 		return error;
 	io->wake_fd = -1;
+	vg_helpers_init(io, config->helpers);
 	error = make_parts(io, config);
 	if (error) {
 		vg_io_free(io);
@@ -174,6 +178,7 @@ void vg_io_free(struct vg_io *io)
 
 	if (!io)
 		return;
+	vg_helpers_deinit(io);
 	if (io->ring_made) {
 		/*
 		 * On the ring's own thread this closes what was to be closed and waits until nothing is in flight. From

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The inside of the io_uring implementation of io.h: ring.c sets up and turns, op.c submits, file.c submits what is
- * not about sockets, datagram.c and bufs.c look after datagrams and provided buffers, wake.c after other threads.
+ * not about sockets, datagram.c and bufs.c look after datagrams and provided buffers, wake.c after other threads,
+ * helper.c has threads of its own for what blocks.
  * Nobody else includes this.
  */
 #ifndef VG_URING_RING_H
@@ -30,6 +31,7 @@ enum vg_op_kind {
 	VG_OP_CONNECT,
 	VG_OP_TIMEOUT,
 	VG_OP_FILE, /* of file.c: one completion, nothing to look after */
+	VG_OP_CALL, /* of helper.c: not in the kernel */
 	VG_OP_WAKE,
 };
 
@@ -56,7 +58,27 @@ struct vg_op_extra {
 		};
 		struct sockaddr_storage peer;
 		struct __kernel_timespec delay;
+		struct {
+			vg_io_call_fn call;
+			void *argument;
+			int result;
+			__u32 next; /* in one of vg_helpers' lists: slot + 1 */
+		};
 	};
+};
+
+struct vg_call_list {
+	__u32 first, last; /* slot + 1, 0: empty */
+};
+
+/* Threads that make calls which may block. All but `limit` is under the lock. */
+struct vg_helpers {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct vg_call_list waiting, done;
+	__u32 waiting_count, idle, threads, limit;
+	bool ending;
+	pthread_t thread[VG_IO_HELPERS_MAX];
 };
 
 /* A ring of buffers that the kernel picks from; a picked one comes back right after the callback that saw it. */
@@ -94,6 +116,7 @@ struct vg_io {
 	atomic_bool wake_pending;
 	vg_io_fn wake_fn;
 	void *wake_owner;
+	struct vg_helpers helpers;
 	struct vg_io_stats stats;
 };
 
@@ -134,5 +157,12 @@ void vg_datagram_deliver(struct vg_io *io, vg_io_fn fn, void *owner, const struc
 int vg_wake_init(struct vg_io *io);
 void vg_wake_deinit(struct vg_io *io);
 void vg_wake_on_completion(struct vg_io *io, struct vg_op *op);
+void vg_wake_signal(struct vg_io *io); /* make the owner's ring turn, from any thread */
+
+/* helper.c */
+void vg_helpers_init(struct vg_io *io, __u32 limit);
+void vg_helpers_deinit(struct vg_io *io);  /* waits for calls that have begun */
+void vg_helpers_deliver(struct vg_io *io); /* completions of calls that have ended */
+void vg_helpers_stop(struct vg_io *io, struct vg_op *op); /* take it back if no helper has begun it */
 
 #endif

@@ -25,7 +25,7 @@ struct vg_sim_faults {
 	__u32 spurious;		/* a turn delivers nothing */
 	__u32 reset;		/* a stream breaks */
 	__u32 datagram_lost, datagram_doubled;
-	__u32 io_error;		/* a file operation fails with EIO; what a failed write left behind is anything */
+	__u32 io_error;		/* a file operation or a call fails with EIO; what a failed write left is anything */
 	__u32 no_space;		/* a write fails with ENOSPC */
 };
 extern const struct vg_sim_faults vg_sim_no_faults;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "uring/sim_op.h"
+#include "uring/try.h"
 
 #define SECTOR_BYTES 512
 
@@ -244,6 +245,9 @@ void vg_sim_file_go_on(struct vg_io *io, struct sim_op *op)
 	case OP_SPLICE:
 		splice_some(io, op);
 		break;
+	case OP_CALL:
+		vg_sim_op_complete(io, op, op->call(op->argument), false);
+		break;
 	default:
 		assert(!"not a file operation");
 	}
@@ -331,4 +335,54 @@ int vg_io_splice(struct vg_io *io, int from_fd, __u64 from_offset, int to_fd, __
 	op->to_offset = to_offset;
 	op->bytes = bytes;
 	return 0;
+}
+
+/* A helper thread that has all the world to itself. */
+int vg_io_call(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op)
+{
+	struct sim_op *op = vg_sim_op_begin(io, OP_CALL, -1, fn, owner, ret_op);
+
+	if (!op)
+		return -EBUSY;
+	op->call = call;
+	op->argument = argument;
+	io->stats.calls++;
+	return 0;
+}
+
+/* ---- here and now ---------------------------------------------------------------------------------------------- */
+
+/* What is late for an operation is not in memory for one that cannot wait. */
+int vg_io_try_open(struct vg_io *io, int dir_fd, const char *path, const struct open_how *how)
+{
+	if (vg_sim_chance(vg_sim_faults()->late))
+		return -EAGAIN;
+	return vg_try_open(dir_fd, path, how);
+}
+
+int vg_io_try_read(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset)
+{
+	const struct vg_sim_faults *faults = vg_sim_faults();
+	struct iovec shorter = vectors[0];
+
+	if (vg_sim_chance(faults->late))
+		return -EAGAIN;
+	if (++files.done == files.fail_at)
+		return -files.fail_error;
+	if (vg_sim_chance(faults->io_error))
+		return -EIO;
+	if (!vg_sim_chance(faults->short_transfer))
+		return vg_try_read(fd, vectors, count, offset);
+	shorter.iov_len = vg_sim_maybe_short(shorter.iov_len);
+	return vg_try_read(fd, &shorter, 1, offset);
+}
+
+int vg_io_try_stat(struct vg_io *io, int fd, struct statx *ret_status)
+{
+	return vg_try_stat(fd, ret_status);
+}
+
+void vg_io_try_close(struct vg_io *io, int fd)
+{
+	close(fd);
 }

@@ -22,6 +22,7 @@ enum sim_op_kind {
 	OP_POLL,
 	OP_WAITID,
 	OP_SPLICE,
+	OP_CALL,
 };
 
 struct sim_op {
@@ -47,6 +48,8 @@ struct sim_op {
 	id_t child;
 	siginfo_t *child_info;
 	int child_options;
+	vg_io_call_fn call;
+	void *argument;
 };
 
 struct sim_completion {

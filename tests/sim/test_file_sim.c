@@ -205,6 +205,47 @@ static void test_file_sim_pipes_wait(void **state)
 	}
 }
 
+static int write_twice(void *argument)
+{
+	return pwrite(*(int *)argument, "call", 4, 0) == 4 && pwrite(*(int *)argument, "call", 4, 4) == 4 ? 8 : -errno;
+}
+
+static void test_file_sim_calls(void **state)
+{
+	struct vg_sim_faults faults = { .io_error = 300 };
+	int late = 0, failed = 0;
+
+	for (__u64 seed = 1; seed <= SEEDS; seed++) {
+		struct heard heard = { 0 }, stopped = { 0 };
+		char bytes[8];
+		struct iovec in = { bytes, sizeof(bytes) };
+		struct vg_io *io;
+		int fd = open_scratch(), result;
+		vg_io_op op;
+
+		vg_sim_start(seed, &vg_sim_all_faults);
+		assert_int_equal(vg_io_new(&io, &small), 0);
+		assert_int_equal(vg_io_call(io, write_twice, &fd, on_event, &stopped, &op), 0);
+		vg_io_stop(io, op);
+		assert_int_equal(result_of(io, &stopped), -ECANCELED);
+		assert_int_equal(vg_io_call(io, write_twice, &fd, on_event, &heard, NULL), 0);
+		assert_int_equal(heard.events, 0);
+		assert_int_equal(result_of(io, &heard), 8);
+		result = vg_io_try_read(io, fd, &in, 1, 0);
+		late += result == -EAGAIN;
+		assert_true(result == -EAGAIN || (result > 0 && !memcmp(bytes, "callcall", (size_t)result)));
+		vg_sim_set_faults(&faults);
+		assert_int_equal(vg_io_call(io, write_twice, &fd, on_event, &heard, NULL), 0);
+		result = result_of(io, &heard);
+		assert_true(result == 8 || result == -EIO);
+		failed += result == -EIO;
+		vg_io_free(io);
+		vg_sim_end();
+		close(fd);
+	}
+	assert_true(late && late < SEEDS && failed && failed < SEEDS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_file_sim_fails_when_told),
 		cmocka_unit_test(test_file_sim_power_cut),
 		cmocka_unit_test(test_file_sim_pipes_wait),
+		cmocka_unit_test(test_file_sim_calls),
 	};
 
 	return cmocka_run_group_tests_name("file_sim", tests, NULL, NULL);

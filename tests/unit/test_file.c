@@ -8,10 +8,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <poll.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -218,6 +222,163 @@ static void test_file_slots_run_out(void **state)
 	close(ends[0]);
 }
 
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
+
+/* A call that begins, tells so, and waits for leave to end. */
+struct call {
+	sem_t begun, leave;
+	pid_t thread;
+	int result;
+};
+
+static int make_call(void *argument)
+{
+	struct call *call = argument;
+
+	call->thread = gettid();
+	sem_post(&call->begun);
+	sem_wait(&call->leave);
+	return call->result;
+}
+
+static void call_init(struct call *call, int result)
+{
+	sem_init(&call->begun, 0, 0);
+	sem_init(&call->leave, 0, 0);
+	call->thread = 0;
+	call->result = result;
+}
+
+static void test_file_calls_block_others_not(void **state)
+{
+	struct vg_io *io = *state;
+	struct heard heard[3] = { 0 };
+	struct call call[3];
+
+	for (int i = 0; i < 3; i++) {
+		call_init(&call[i], -i - 1);
+		assert_int_equal(vg_io_call(io, make_call, &call[i], on_event, &heard[i], NULL), 0);
+	}
+	for (int i = 0; i < 3; i++)
+		sem_wait(&call[i].begun); /* each has a helper of its own */
+	assert_int_not_equal(call[0].thread, gettid());
+	assert_true(vg_io_run(io, false) >= 0);
+	for (int i = 2; i >= 0; i--) {
+		assert_int_equal(heard[i].events, 0);
+		sem_post(&call[i].leave);
+		assert_int_equal(result_of(io, &heard[i]), -i - 1);
+	}
+	assert_int_equal(vg_io_stats(io)->calls, 3);
+}
+
+static int count_call(void *argument)
+{
+	return __atomic_add_fetch((int *)argument, 1, __ATOMIC_RELAXED);
+}
+
+static void test_file_calls_by_the_thousand(void **state)
+{
+	struct vg_io *io = *state;
+	struct heard heard = { 0 };
+	int counted = 0, asked = 0;
+
+	while (asked < 5000) {
+		if (!vg_io_call(io, count_call, &counted, on_event, &heard, NULL))
+			asked++;
+		else
+			assert_true(vg_io_run(io, true) >= 0);
+	}
+	while (heard.events < asked)
+		assert_true(vg_io_run(io, true) >= 0);
+	assert_int_equal(counted, asked);
+}
+
+static void test_file_calls_wait_are_stopped_and_forgotten(void **state)
+{
+	struct vg_io_config one = small;
+	struct heard heard[4] = { 0 };
+	struct vg_io *io;
+	struct call call;
+	vg_io_op op[4];
+	int counted = 0;
+
+	one.helpers = 1;
+	assert_int_equal(vg_io_new(&io, &one), 0);
+	call_init(&call, 5);
+	assert_int_equal(vg_io_call(io, make_call, &call, on_event, &heard[0], &op[0]), 0);
+	for (int i = 1; i < 4; i++)
+		assert_int_equal(vg_io_call(io, count_call, &counted, on_event, &heard[i], &op[i]), 0);
+	sem_wait(&call.begun);
+	vg_io_stop(io, op[0]); /* too late */
+	vg_io_stop(io, op[2]);
+	vg_io_cancel(io, op[3]);
+	assert_int_equal(result_of(io, &heard[2]), -ECANCELED);
+	assert_int_equal(heard[0].events + heard[1].events + heard[3].events, 0);
+	sem_post(&call.leave);
+	assert_int_equal(result_of(io, &heard[0]), 5);
+	assert_int_equal(result_of(io, &heard[1]), 1);
+	while (__atomic_load_n(&counted, __ATOMIC_RELAXED) < 2)
+		sched_yield();
+	assert_int_equal(heard[3].events, 0);
+	vg_io_stop(io, op[1]); /* the name of one that has ended is nobody's */
+
+	call_init(&call, 0);
+	assert_int_equal(vg_io_call(io, make_call, &call, on_event, &heard[0], NULL), 0);
+	assert_int_equal(vg_io_call(io, count_call, &counted, on_event, &heard[1], NULL), 0);
+	sem_wait(&call.begun);
+	sem_post(&call.leave);
+	vg_io_free(io); /* waits for the first; the second may have begun or not */
+	assert_true(counted == 2 || counted == 3);
+	assert_int_equal(heard[0].events, 0);
+}
+
+/* ---- here and now -------------------------------------------------------------------------------------------------- */
+
+static void test_file_try(void **state)
+{
+	struct open_how how = { .flags = O_RDONLY, .resolve = RESOLVE_BENEATH };
+	struct vg_io *io = *state;
+	char folder[] = "/tmp/vg-try-XXXXXX", bytes[8];
+	struct iovec in = { bytes, sizeof(bytes) };
+	struct statx status;
+	int root, fd;
+
+	assert_non_null(mkdtemp(folder));
+	root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_true(root >= 0);
+	fd = openat(root, "name", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "cached", 6), 6);
+	close(fd);
+	assert_int_equal(mkfifoat(root, "fifo", 0600), 0);
+
+	fd = vg_io_try_open(io, root, "name", &how);
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(vg_io_try_read(io, fd, &in, 1, 2), 4);
+	assert_memory_equal(bytes, "ched", 4);
+	assert_int_equal(vg_io_try_read(io, fd, &in, 1, 6), 0);
+	assert_int_equal(vg_io_try_stat(io, fd, &status), 0);
+	assert_int_equal(status.stx_size, 6);
+	assert_true(status.stx_mask & STATX_INO);
+	vg_io_try_close(io, fd);
+	assert_int_equal(vg_io_try_read(io, fd, &in, 1, 0), -EBADF);
+	assert_int_equal(vg_io_try_stat(io, fd, &status), -EBADF);
+
+	fd = vg_io_try_open(io, root, "fifo", &how); /* does not wait for a writer */
+	assert_true(fd >= 0);
+	close(fd);
+	fd = vg_io_try_open(io, root, "../x", &how);
+	assert_true(fd == -EXDEV || fd == -EAGAIN); /* it may need to look */
+	how.flags = O_RDWR | O_CREAT;
+	assert_int_equal(vg_io_try_open(io, root, "name", &how), -EAGAIN);
+	how.flags = O_RDWR | O_TRUNC;
+	assert_int_equal(vg_io_try_open(io, root, "name", &how), -EAGAIN);
+	unlinkat(root, "name", 0);
+	unlinkat(root, "fifo", 0);
+	close(root);
+	rmdir(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +387,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_file_pipe_waits_polls_and_splices, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_child_is_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_slots_run_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_file_calls_block_others_not, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_file_calls_by_the_thousand, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_file_calls_wait_are_stopped_and_forgotten, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_file_try, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("file", tests, NULL, NULL);
