@@ -118,14 +118,15 @@ int vg_io_waitid(struct vg_io *io, idtype_t type, id_t id, siginfo_t *ret_info, 
 int vg_io_splice(struct vg_io *io, int from_fd, __u64 from_offset, int to_fd, __u64 to_offset, unsigned int bytes,
 		 vg_io_fn fn, void *owner, vg_io_op *ret_op);
 
-/* ---- calls that may block ---------------------------------------------------------------------------------------- */
+/* ---- calls that may block --------------------------------------------------------------------------------------- */
 
 /*
- * What has no good operation of its own (openat2 that creates, rename, getdents, copy_file_range, …): run call(argument)
- * on a helper thread; what it returns is the completion's result. `argument` and all it names are the helper's until the
- * completion, also after vg_io_cancel: end a call with vg_io_stop, which takes back one that has not begun (-ECANCELED)
- * and waits for one that has. Calls begin in the order of their submission and end in any. A call must not use this vg_io,
- * and must come to an end by itself: vg_io_free waits for those that have begun, and forgets the others.
+ * What has no good operation of its own (openat2 that creates, rename, getdents, copy_file_range, …): run
+ * call(argument) on a helper thread; what it returns is the completion's result. `argument` and all it names are the
+ * helper's until the completion, also after vg_io_cancel: end a call with vg_io_stop, which takes back one that has
+ * not begun (-ECANCELED) and waits for one that has. Calls begin in the order of their submission and end in any. A
+ * call must not use this vg_io, and must come to an end by itself: vg_io_free waits for those that have begun, and
+ * forgets the others.
  */
 #define VG_IO_HELPERS 16
 #define VG_IO_HELPERS_MAX 64

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What is done here and now because it cannot wait: system calls on real descriptors, for the ring and the simulator. */
+/* What is done here and now because it cannot wait, on real descriptors: for the ring and the simulator. */
 #include "uring/try.h"
 
 #include <errno.h>
