@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Memory of a key: 16 bytes of key, 32 of value, as many as asked for, in each server; and how smoothly ours grows."""
 import json
+import shlex
 import shutil
 import socket
 
@@ -11,6 +12,7 @@ from .system import BenchError, Process, connects, free_port, run, say
 VALUE = b"v" * 32
 BATCH = 5000
 TARGET = 0.5  # of redis
+KEYS = 10_000_000
 
 
 class Client:
@@ -80,16 +82,16 @@ def fill(name, port, arguments, keys):
         process.stop()
 
 
-def run_all(build, keys):
-    """One row a server, and the figures of growing."""
-    rows = []
-    for name, port, arguments in servers(build, keys):
-        say(f"memory of {keys} keys: {name}")
-        rows.append(fill(name, port, arguments, keys))
-    say(f"growing to {keys} keys")
-    growth = json.loads(run([f"{build}/bench/growth", keys]))
-    result = {"keys": keys, "rows": rows, "growth": growth}
-    return result | {"table": tables(result)}
+def run_all(measure, build, runs, seconds):
+    """One row a server, and the figures of growing: counts, so one run is enough."""
+    rows, commands = [], []
+    for name, port, arguments in servers(build, KEYS):
+        say(f"memory of {KEYS} keys: {name}")
+        rows.append(fill(name, port, arguments, KEYS))
+        commands.append(shlex.join(map(str, arguments)))
+    say(f"growing to {KEYS} keys")
+    growth = json.loads(run([f"{build}/bench/growth", KEYS]))
+    return {"keys": KEYS, "rows": rows, "growth": growth}, commands + [f"{build}/bench/growth {KEYS}"]
 
 
 def bars_of(result):
@@ -106,3 +108,7 @@ def tables(result):
     return lines + ["", f"Growing to {growth['keys']} keys, one thread: the slowest call took "
                     f"{growth['slowest us']} µs; {growth['over 1 ms']} took over 1 ms, the scheduler's "
                     f"{growth['preempted']} pauses included."]
+
+
+def plots(result):
+    return {}

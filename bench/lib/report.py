@@ -64,13 +64,6 @@ def xdp_tables(results):
     return lines + table(["program", "ns a run"], programs)
 
 
-def snapshot_table(results):
-    rows = [[server, what, scaled(column(samples, "rate"), 1000), scaled(column(samples, "p50_ns"), 1000),
-             scaled(column(samples, "p99_ns"), 1000), scaled(column(samples, "p999_ns"), 1000)]
-            for (server, what), samples in results.items()]
-    return table(["server", "snapshots", "thousand requests/s", "p50 µs", "p99 µs", "p99.9 µs"], sorted(rows))
-
-
 def micro_table(samples):
     names = list(samples[0])
     return table(["path", "ns a run, median [min – max]"],
@@ -89,17 +82,8 @@ def markdown(facts, parts):
     lines += ["", "## UDP and XDP", ""] + xdp_tables(parts["xdp"])
     if parts["micro"]:
         lines += ["", "## Single paths", ""] + micro_table(parts["micro"])
-    if parts.get("snapshot"):
-        lines += ["", "## While snapshots are written", "", "GET and SET, open loop.", ""]
-        lines += snapshot_table(parts["snapshot"])
-    for name, title in (("memory", "Memory"), ("hitratio", "Hit ratio")):
-        if parts.get(name):
-            lines += ["", f"## {title}", ""] + parts[name]["table"]
     if parts["telemetry"]:
         lines += ["", "## Telemetry and choice", ""] + micro_table(parts["telemetry"])
-    if parts.get("durable"):
-        from . import durable  # it makes its tables with ours
-        lines += ["", "## Durable SET", ""] + durable.tables(parts["durable"])
     lines += ["", "## Commands", "", "```"] + facts["commands"] + ["```", ""]
     return "\n".join(lines)
 
@@ -111,9 +95,5 @@ def data(facts, parts):
         "tcp": {" ".join(map(str, key)): samples for key, samples in parts["tcp"].items()},
         "xdp": parts["xdp"],
         "micro": parts["micro"],
-        "memory": parts.get("memory"),
-        "hitratio": parts.get("hitratio"),
-        "durable": {" ".join(map(str, key)): samples for key, samples in parts.get("durable", {}).items()},
-        "snapshot": {" ".join(key): samples for key, samples in parts.get("snapshot", {}).items()},
         "telemetry": parts["telemetry"],
     }, indent=1)

@@ -9,6 +9,7 @@ import threading
 import time
 
 from .bars import Bar, column
+from .report import scaled, table
 from .system import BenchError, free_port, say
 from .tcp import CONNECTIONS, KEYS, OPEN_RATE, TcpServer, checked, loader, redis_like
 
@@ -108,10 +109,21 @@ def run_all(measure, build, runs, seconds):
     return results, commands
 
 
-def bars(results):
+def bars_of(results):
     def ratio(server, field, target, note=""):
         return Bar(f"{server}, GET and SET while snapshots are written / without, {field.removesuffix('_ns')}", target,
                    False, column(results[(server, "saving")], field), column(results[(server, "quiet")], field), note)
 
     saves = sum(column(results[("virgod", "saving")], "saves"))
     return [ratio("virgod", "p99_ns", 2, f"{saves} snapshots of {KEYS} keys")]
+
+
+def tables(results):
+    rows = [[server, what, scaled(column(samples, "rate"), 1000), scaled(column(samples, "p50_ns"), 1000),
+             scaled(column(samples, "p99_ns"), 1000), scaled(column(samples, "p999_ns"), 1000)]
+            for (server, what), samples in results.items()]
+    return table(["server", "snapshots", "thousand requests/s", "p50 µs", "p99 µs", "p99.9 µs"], sorted(rows))
+
+
+def plots(results):
+    return {}
