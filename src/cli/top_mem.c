@@ -132,19 +132,20 @@ static void draw_classes(line_fn line, const json_t *node)
 	{
 		char bytes[16];
 		double used = figure(one, "cells_used");
+		const char *kind = json_string_value(json_object_get(one, "kind"));
 
-		if (used <= 0)
+		if (used <= 0 || !kind || strcmp(kind, "item") != 0)
 			continue;
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "  %.0f:%s", figure(one, "cell_bytes"),
 				       count_text(bytes, used));
 		if (at > 60) {
-			line(false, "      cells%s", text);
+			line(false, "      items by size%s", text);
 			at = 0;
 			text[0] = '\0';
 		}
 	}
 	if (at)
-		line(false, "      cells%s", text);
+		line(false, "      items by size%s", text);
 }
 
 static void draw_node(line_fn line, const json_t *node)

@@ -131,16 +131,31 @@ static json_t *requests_json(const struct vg_stats *sum)
 			 integer(percentile_ns(sum, 999)));
 }
 
+static json_t *classes_json(struct vg_store *store)
+{
+	struct vg_store_class classes[VG_STORE_CLASSES_MAX];
+	int count = vg_store_classes(store, classes);
+	json_t *array = json_array();
+
+	for (int i = 0; i < count; i++)
+		json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:i, s:i}", "kind", classes[i].kind,
+						       "cell_bytes", (int)classes[i].cell_bytes, "slabs",
+						       (int)classes[i].slabs, "cells", (int)classes[i].cells,
+						       "cells_used", (int)classes[i].cells_used));
+	return array;
+}
+
 static json_t *memory_json(const struct vg_world *world)
 {
 	struct vg_store_stats figures;
 
 	vg_store_stats(world->store, &figures);
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "keys", integer(figures.keys), "handles",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "keys", integer(figures.keys), "handles",
 			 integer(figures.handles), "expired", integer(figures.expired), "arena_bytes",
 			 integer(figures.arena_bytes), "arena_used", integer(figures.arena_used), "heap_bytes",
 			 integer(figures.heap_bytes), "heap_used", integer(figures.heap_used), "buckets",
-			 integer(figures.buckets), "chain_lines", integer(figures.chain_lines));
+			 integer(figures.buckets), "chain_lines", integer(figures.chain_lines), "evicted",
+			 integer(figures.evicted), "classes", classes_json(world->store));
 }
 
 /* Requests of ours that XDP left to the daemon: every reason to pass but those that say the packet was not for us. */

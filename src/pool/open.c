@@ -206,6 +206,28 @@ const struct vg_mem *vg_store_mem(struct vg_store *store)
 }
 
 /* Sums of figures that move: each is right for some moment, and none is below zero. */
+int vg_store_classes(struct vg_store *store, struct vg_store_class ret_classes[VG_STORE_CLASSES_MAX])
+{
+	int count = 0;
+
+	_Static_assert(VG_SLAB_CLASSES <= VG_STORE_CLASSES_MAX, "every class has a place");
+	for (__u32 i = 0; i < VG_SLAB_CLASSES; i++) {
+		const struct vg_slab_class *class = &store->slabs.class[i];
+		__u32 slabs, used;
+
+		vg_slab_figures(&store->slabs, i, &slabs, &used);
+		if (slabs)
+			ret_classes[count++] = (struct vg_store_class){
+				.kind = i < VG_SLAB_CLASS_HANDLE ? "item" : i < VG_SLAB_CLASS_LINE ? "handle" : "line",
+				.cell_bytes = class->cell_bytes,
+				.slabs = slabs,
+				.cells = slabs * class->cells,
+				.cells_used = used,
+			};
+	}
+	return count;
+}
+
 void vg_store_stats(const struct vg_store *store, struct vg_store_stats *ret_stats)
 {
 	__u64 buckets = vg_buckets_count(__atomic_load_n(&store->header->index_control, __ATOMIC_RELAXED));

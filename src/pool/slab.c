@@ -523,3 +523,13 @@ void vg_slabs_claimed(struct vg_slabs *slabs, const __u64 *claimed)
 			list_append(slabs, &class->partial, number);
 	}
 }
+
+void vg_slab_figures(struct vg_slabs *slabs, __u32 number, __u32 *ret_slabs, __u32 *ret_used)
+{
+	struct vg_slab_class *class = &slabs->class[number];
+
+	vg_lock_take(&class->lock);
+	*ret_slabs = class->slabs;
+	*ret_used = class->used;
+	vg_lock_give(&class->lock);
+}

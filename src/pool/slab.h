@@ -77,6 +77,8 @@ void vg_slabs_deinit(struct vg_slabs *slabs);
 /* A cell's arena offset, or 0 when there is none. */
 __u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class);
 void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell);
+/* How many slabs a class has, and cells of them in use. Any thread. */
+void vg_slab_figures(struct vg_slabs *slabs, __u32 number, __u32 *ret_slabs, __u32 *ret_used);
 /* Make the index's slabs hold so many bytes. False: the next slab is in use, and there are none to give instead. */
 bool vg_slabs_extend_index(struct vg_slabs *slabs, __u64 bytes);
 /*

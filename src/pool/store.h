@@ -276,4 +276,12 @@ struct vg_store_stats {
 };
 void vg_store_stats(const struct vg_store *store, struct vg_store_stats *ret_stats);
 
+/* The arena by size classes: those that have slabs, by kind and size. Any thread; cells in workers' caches are used. */
+struct vg_store_class {
+	const char *kind; /* "item", "handle", "line" */
+	__u32 cell_bytes, slabs, cells, cells_used;
+};
+#define VG_STORE_CLASSES_MAX 200
+int vg_store_classes(struct vg_store *store, struct vg_store_class ret_classes[VG_STORE_CLASSES_MAX]);
+
 #endif

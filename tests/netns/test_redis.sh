@@ -53,6 +53,9 @@ tap_is "hot keys are told" "$(
 )" hot
 tap_is "the memory pool's table fits 80 columns" "$(
 	inside "$B/virgo" -n 127.0.0.1:30000 top mem --once --interval 200ms | awk 'length > 80' | wc -l)" 0
+tap_is "memory is told by tier and size class" "$(
+	inside "$B/virgo" -n 127.0.0.1:30000 top mem --once --json --interval 200ms |
+		jq -r '.nodes[0] | [(.arena_used > 0), ([.classes[] | select(.kind == "item") | .cells_used] | add > 0)] | @csv')" true,true
 
 nodes=127.0.0.1:30001,127.0.0.1:30002,127.0.0.1:30003
 start3() {
