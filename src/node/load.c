@@ -10,6 +10,7 @@
 #define WAIT_SMOOTHING 8 /* of the run-queue delay: an eighth each housekeeping */
 #define PING_TICKS 20	 /* once a second each pair is pinged all the same: it keeps link addresses resolved */
 #define FIGURES_TICKS 10 /* counting the store's memory is a walk */
+#define PACE_TICKS 2	 /* a sample each tenth of a second */
 #define TICK_MS VG_LEASE_RENEW_MS
 
 /* ---- what others say ------------------------------------------------------------------------------------------- */
@@ -226,6 +227,64 @@ static void beat(struct vg_worker *worker)
 	}
 }
 
+/* ---- pace ------------------------------------------------------------------------------------------------------ */
+
+void vg_env_xdp_answers(const struct vg_env *env, struct vg_xdp_answers *ret_answers)
+{
+	const struct vg_worker *worker = env->node;
+	const struct vg_bpfmaps *maps = &worker->world->maps;
+
+	*ret_answers = (struct vg_xdp_answers){
+		.hits = vg_bpfmaps_count(maps, VG_REASON_HIT) + vg_bpfmaps_count(maps, VG_REASON_HANDLE_HIT) +
+			vg_bpfmaps_count(maps, VG_REASON_MEMCACHE_HIT),
+		.misses = vg_bpfmaps_count(maps, VG_REASON_NOT_FOUND) + vg_bpfmaps_count(maps, VG_REASON_EXPIRED) +
+			  vg_bpfmaps_count(maps, VG_REASON_HANDLE_GONE) +
+			  vg_bpfmaps_count(maps, VG_REASON_MEMCACHE_MISS),
+		.others = vg_bpfmaps_count(maps, VG_REASON_PING) + vg_bpfmaps_count(maps, VG_REASON_MULTI_GET),
+	};
+}
+
+static void sample_pace(struct vg_worker *worker, const struct vg_stats *sum)
+{
+	struct vg_pace_meter *meter = &worker->world->pace;
+	__u32 place = meter->taken % VG_PACE_SAMPLES;
+	struct vg_xdp_answers xdp;
+
+	vg_env_xdp_answers(&worker->env, &xdp);
+	__atomic_store_n(&meter->sample[place].at_ns, worker->clock.monotonic_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&meter->sample[place].requests,
+			 sum->requests_stream + sum->requests_datagram + xdp.hits + xdp.misses + xdp.others,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&meter->sample[place].bytes_in, sum->bytes_in, __ATOMIC_RELAXED);
+	__atomic_store_n(&meter->sample[place].bytes_out, sum->bytes_out, __ATOMIC_RELAXED);
+	__atomic_store_n(&meter->taken, meter->taken + 1, __ATOMIC_RELEASE);
+}
+
+/* Between the newest sample and the oldest but one: the oldest may be the one that is being written. */
+void vg_env_pace(const struct vg_env *env, struct vg_pace *ret_pace)
+{
+	const struct vg_worker *worker = env->node;
+	const struct vg_pace_meter *meter = &worker->world->pace;
+	__u32 taken = __atomic_load_n(&meter->taken, __ATOMIC_ACQUIRE);
+	__u32 newest = (taken - 1) % VG_PACE_SAMPLES;
+	__u32 oldest = taken < VG_PACE_SAMPLES ? 0 : (taken + 1) % VG_PACE_SAMPLES;
+	__u64 elapsed_ms;
+
+	*ret_pace = (struct vg_pace){ 0 };
+	if (taken < 2)
+		return;
+#define SINCE(field)                                                     \
+	(__atomic_load_n(&meter->sample[newest].field, __ATOMIC_RELAXED) - \
+	 __atomic_load_n(&meter->sample[oldest].field, __ATOMIC_RELAXED))
+	elapsed_ms = SINCE(at_ns) / 1000000;
+	if (elapsed_ms == 0)
+		return;
+	ret_pace->requests_per_s = SINCE(requests) * 1000 / elapsed_ms;
+	ret_pace->bytes_in_per_s = SINCE(bytes_in) * 1000 / elapsed_ms;
+	ret_pace->bytes_out_per_s = SINCE(bytes_out) * 1000 / elapsed_ms;
+#undef SINCE
+}
+
 void vg_load_tend(struct vg_worker *worker)
 {
 	struct vg_stats sum;
@@ -234,6 +293,8 @@ void vg_load_tend(struct vg_worker *worker)
 	say(worker, &sum);
 	if (worker->ticks % FIGURES_TICKS == 0)
 		tell_figures(worker, &sum);
+	if (worker->ticks % PACE_TICKS == 0)
+		sample_pace(worker, &sum);
 	if (worker->listeners && worker->env.cluster->nodes > 1)
 		beat(worker);
 	worker->ticks++;

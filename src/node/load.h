@@ -20,6 +20,15 @@ unsigned int vg_load_of_port(const struct vg_cluster *cluster, __u16 node, __u16
 __u16 vg_load_pick(struct vg_worker *worker, unsigned int service, bool (*usable)(void *context, __u16 node),
 		   void *context);
 
+/* The last few samples of what goes by; written by worker 0, read by any. */
+#define VG_PACE_SAMPLES 16
+struct vg_pace_meter {
+	struct {
+		__u64 at_ns, requests, bytes_in, bytes_out; /* counts until then */
+	} sample[VG_PACE_SAMPLES];
+	__u32 taken;
+};
+
 /* Each housekeeping of worker 0: measure, write what the programs and the agent read, ping who has been silent. */
 void vg_load_tend(struct vg_worker *worker);
 

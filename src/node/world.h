@@ -3,6 +3,7 @@
 #ifndef VG_NODE_WORLD_H
 #define VG_NODE_WORLD_H
 
+#include "node/load.h"
 #include "node/save.h"
 #include "node/spawn.h"
 #include "node/worker.h"
@@ -42,6 +43,7 @@ struct vg_world {
 	__u64 ping_client; /* names this node as the client of its pings, whichever worker hears the answer */
 	/* Worker 0's. */
 	__u64 heartbeats;
+	struct vg_pace_meter pace;
 	struct vg_waits waits; /* when it last looked */
 	__s64 wait_ns_smoothed;
 	__u32 hot_in_flight[VG_LOADS_MAX]; /* read by all: a number that moves slowly */

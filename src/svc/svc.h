@@ -186,6 +186,16 @@ void vg_env_turn(struct vg_env *env);
 __u64 vg_env_random(struct vg_env *env); /* not for secrets */
 void vg_env_stats_sum(const struct vg_env *env, struct vg_stats *ret_sum); /* over all workers */
 __u64 vg_env_uptime_s(const struct vg_env *env);
+/* Of late: the mean of the last second and a half, what XDP answers included in the requests. Any thread. */
+struct vg_pace {
+	__u64 requests_per_s, bytes_in_per_s, bytes_out_per_s;
+};
+void vg_env_pace(const struct vg_env *env, struct vg_pace *ret_pace);
+/* What XDP has answered in this node's name, of its keys and handles: no worker has seen these requests. */
+struct vg_xdp_answers {
+	__u64 hits, misses, others;
+};
+void vg_env_xdp_answers(const struct vg_env *env, struct vg_xdp_answers *ret_answers);
 /* Run fn on this worker after delay_ns. */
 int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), void *context);
 /*

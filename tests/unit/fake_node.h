@@ -470,6 +470,16 @@ __u64 vg_env_uptime_s(const struct vg_env *env)
 	return env->clock->monotonic_ns / 1000000000;
 }
 
+void vg_env_pace(const struct vg_env *env, struct vg_pace *ret_pace)
+{
+	*ret_pace = (struct vg_pace){ .requests_per_s = 7 };
+}
+
+void vg_env_xdp_answers(const struct vg_env *env, struct vg_xdp_answers *ret_answers)
+{
+	*ret_answers = (struct vg_xdp_answers){ .hits = 3, .misses = 2 };
+}
+
 int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), void *context)
 {
 	return -EBUSY;

@@ -134,6 +134,16 @@ __u64 vg_env_uptime_s(const struct vg_env *env)
 	return 86400;
 }
 
+void vg_env_pace(const struct vg_env *env, struct vg_pace *ret_pace)
+{
+	*ret_pace = (struct vg_pace){ .requests_per_s = 7 };
+}
+
+void vg_env_xdp_answers(const struct vg_env *env, struct vg_xdp_answers *ret_answers)
+{
+	*ret_answers = (struct vg_xdp_answers){ .hits = 3, .misses = 2 };
+}
+
 int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), void *context)
 {
 	struct mem_timer *timer = malloc(sizeof(*timer));

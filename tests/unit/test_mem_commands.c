@@ -370,6 +370,8 @@ static void test_descriptions(void **state)
 	} asked[] = {
 		{ "INFO", "redis_version:7.0.15\r\n" },
 		{ "INFO memory", "# Memory\r\nused_memory:" },
+		{ "INFO stats", "instantaneous_ops_per_sec:7\r\n" },
+		{ "INFO stats", "virgo_xdp_hits:3\r\n" },
 		{ "INFO commandstats", "cmdstat_info:calls=" },
 		{ "INFO keyspace", "# Keyspace\r\ndb0:keys=1" },
 		{ "INFO all", "# Commandstats\r\n" },

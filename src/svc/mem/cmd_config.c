@@ -370,9 +370,21 @@ int vg_cmd_config_set(struct vg_call *call)
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vg_stats stats_base; /* what had been counted at the last reset; under the lock */
 
+/* Workers and XDP together. */
+static void count_all(const struct vg_env *env, struct vg_stats *ret_stats)
+{
+	struct vg_xdp_answers xdp;
+
+	vg_env_stats_sum(env, ret_stats);
+	vg_env_xdp_answers(env, &xdp);
+	ret_stats->hits += xdp.hits;
+	ret_stats->misses += xdp.misses;
+	ret_stats->requests_datagram += xdp.hits + xdp.misses + xdp.others;
+}
+
 void vg_config_stats(const struct vg_env *env, struct vg_stats *ret_stats)
 {
-	vg_env_stats_sum(env, ret_stats);
+	count_all(env, ret_stats);
 	pthread_mutex_lock(&lock);
 	ret_stats->connections_accepted -= stats_base.connections_accepted;
 	ret_stats->requests_stream -= stats_base.requests_stream;
@@ -391,7 +403,7 @@ int vg_cmd_config_resetstat(struct vg_call *call)
 {
 	struct vg_stats now;
 
-	vg_env_stats_sum(call->env, &now);
+	count_all(call->env, &now);
 	pthread_mutex_lock(&lock);
 	stats_base = now;
 	pthread_mutex_unlock(&lock);

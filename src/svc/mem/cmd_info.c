@@ -247,9 +247,16 @@ static void error_statistics(struct report *report)
 static void statistics(struct report *report)
 {
 	const struct vg_stats *stats = &report->stats;
+	struct vg_xdp_answers xdp;
+	struct vg_pace pace;
 
+	vg_env_pace(report->env, &pace);
+	vg_env_xdp_answers(report->env, &xdp);
 	LINE_U64(report, "total_connections_received", stats->connections_accepted);
 	LINE_U64(report, "total_commands_processed", stats->requests_stream + stats->requests_datagram);
+	LINE_U64(report, "instantaneous_ops_per_sec", pace.requests_per_s);
+	line(report, "instantaneous_input_kbps:%.2f", (double)pace.bytes_in_per_s / 1024);
+	line(report, "instantaneous_output_kbps:%.2f", (double)pace.bytes_out_per_s / 1024);
 	LINE_U64(report, "total_net_input_bytes", stats->bytes_in);
 	LINE_U64(report, "total_net_output_bytes", stats->bytes_out);
 	LINE_U64(report, "expired_keys", report->store.expired);
@@ -264,6 +271,8 @@ static void statistics(struct report *report)
 	LINE_U64(report, "total_error_replies", count_errors());
 	LINE_U64(report, "virgo_requests_stream", stats->requests_stream);
 	LINE_U64(report, "virgo_requests_datagram", stats->requests_datagram);
+	LINE_U64(report, "virgo_xdp_hits", xdp.hits);
+	LINE_U64(report, "virgo_xdp_misses", xdp.misses);
 	LINE_U64(report, "virgo_forwarded", stats->forwarded);
 	LINE_U64(report, "virgo_in_flight", stats->in_flight);
 	LINE_U64(report, "virgo_service_ns", stats->service_ns_smoothed);
