@@ -70,6 +70,7 @@ int vg_worker_step(struct vg_worker *worker, bool wait)
 	for (int i = 0; i < 2; i++) {
 		end_turn(worker);
 		vg_conn_pool_flush(worker->conns);
+	worker->stats.bytes_out += vg_conn_pool_take_sent(worker->conns);
 	}
 	vg_commit_write(worker);
 	worker->in_turn = false;

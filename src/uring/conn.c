@@ -25,6 +25,7 @@ struct vg_conn_pool {
 	struct vg_conn *queue_first, *queue_last;
 	struct vg_conn *held;
 	__u32 held_count;
+	__u64 sent; /* bytes, since they were last asked for */
 	bool blocked;
 };
 
@@ -270,6 +271,7 @@ static void on_send(void *owner, const struct vg_io_event *event)
 	if (event->result > 0) {
 		vg_out_consume(&conn->out, event->result);
 		conn->consumed += (__u64)event->result;
+		conn->pool->sent += (__u64)event->result;
 	} else if (event->result != -EINTR && event->result != -EAGAIN) {
 		vg_conn_abort(conn, event->result ? event->result : -EPIPE);
 	}
@@ -586,6 +588,14 @@ void vg_conn_pool_free(struct vg_conn_pool *pool)
 	}
 	free(pool->conn);
 	free(pool);
+}
+
+__u64 vg_conn_pool_take_sent(struct vg_conn_pool *pool)
+{
+	__u64 sent = pool->sent;
+
+	pool->sent = 0;
+	return sent;
 }
 
 __u32 vg_conn_pool_used(const struct vg_conn_pool *pool)

@@ -89,6 +89,7 @@ int vg_conn_pool_new(struct vg_conn_pool **ret_pool, struct vg_io *io, const str
 /* Closes what is open, with reason -ESHUTDOWN; accepts NULL. `io` and `chunks` must still be there. */
 void vg_conn_pool_free(struct vg_conn_pool *pool);
 __u32 vg_conn_pool_used(const struct vg_conn_pool *pool);
+__u64 vg_conn_pool_take_sent(struct vg_conn_pool *pool); /* bytes that all connections have sent since the last call */
 /* Every open connection, in no order; the callback may close it. */
 void vg_conn_pool_each(struct vg_conn_pool *pool, void (*fn)(struct vg_conn *conn, void *context), void *context);
 
