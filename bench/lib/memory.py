@@ -54,7 +54,7 @@ def resident(pid):
 def servers(build, keys):
     port = free_port()
     # Just large enough: an arena is touched whole at start, so all of it counts.
-    arena = max(16 << 20, (keys * 70 + (4 << 20)) >> 20 << 20)
+    arena = max(16 << 20, (keys * 69 + (4 << 20)) >> 20 << 20)
     yield "virgod", port, [f"{build}/virgod", "--listen", f"127.0.0.1:{port}", "--workers", "1", "--bpf", "off",
                            "--arena-size", arena, "--heap-size", "64m", "--log-level", "warning"]
     for name in ("redis-server", "valkey-server"):
