@@ -88,7 +88,7 @@ struct vg_file_session {
 	__be16 node;	 /* in answers: this node's number */
 	__be16 nodes;	 /* and how many there are */
 	__be64 life;	 /* in answers: drawn when the node started: another one, another life */
-	__be32 in_flight_max; /* in answers: requests a connection may have unanswered; past it the node reads no more */
+	__be32 in_flight_max; /* in answers: unanswered requests of a connection; past it the node reads no more */
 	__be32 reserved;
 };
 VG_ASSERT_SIZE(struct vg_file_session, 40);
@@ -160,8 +160,8 @@ VG_ASSERT_SIZE(struct vg_file_xattr, 8);
 
 /*
  * LOCK. Byte ranges as fcntl(2)'s, of an owner within the session; length 0: to the end of any file. Whole-file locks
- * as flock(2)'s are a space of their own. TEST answers OK with ident 0: free; else the body is the lock in the way. What
- * waits is answered when it is granted; EDEADLK: it never would; a CLOSE or UNLOCK of its range ends it (EINTR).
+ * as flock(2)'s are a space of their own. TEST answers OK with ident 0: free; else the body is the lock in the way.
+ * What waits is answered when it is granted; EDEADLK: it never would; a CLOSE or UNLOCK of its range ends it (EINTR).
  */
 enum vg_file_lock_kind { VG_FILE_UNLOCK, VG_FILE_LOCK_SHARED, VG_FILE_LOCK_EXCLUSIVE };
 #define VG_FILE_LOCK_WAIT 0x01
