@@ -3,37 +3,10 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "base/prng.h"
-#include "svc/file/lock_tree.h"
-#include "virgo/hash.h"
-
-#define HASH_BUCKETS 16384
-
-struct vg_lock_file {
-	struct vg_lock_file *next; /* of its bucket */
-	struct vg_lock_file *dirty; /* of those with something given back, whose waiters are to be looked at */
-	bool is_dirty;
-	__u64 device, inode;
-	__u32 references; /* its locks and waits, and whoever works on it */
-	struct vg_lock_tree tree[2]; /* of ranges, of whole files */
-	struct wait *first, *last; /* in the order they came */
-};
-
-struct vg_lock_owner {
-	struct vg_lock_owner *next; /* of its bucket */
-	struct vg_lock_owner *newer, *older; /* of the session */
-	struct vg_lock_session *session;
-	__u64 number;
-	bool whole; /* the space it lives in */
-	__u32 references;
-	struct vg_lock *locks;
-	struct wait *waits;
-	__u64 search; /* the last one that came by */
-	struct vg_lock_owner *to_visit;
-};
+#include "svc/file/lock_inside.h"
 
 /* What somebody wants to be so. */
 struct claim {
@@ -44,134 +17,14 @@ struct claim {
 	__u8 kind;
 };
 
-struct wait {
+struct vg_lock_wait {
 	struct claim claim;
-	struct wait *next, *previous; /* of the file */
-	struct wait *newer, *older;   /* of the owner */
+	struct vg_lock_wait *next, *previous; /* of the file */
+	struct vg_lock_wait *newer, *older;   /* of the owner */
 	vg_lock_fn fn;
 	void *context;
 	int result; /* once it has ended */
 };
-
-struct vg_locks {
-	const struct vg_mem *mem;
-	__u64 key[2]; /* of the hash: owners choose their numbers */
-	__u64 random, searches;
-	struct vg_lock_figures figures;
-	struct wait *ended, **ended_end; /* to be told, in order */
-	struct vg_lock_file *file[HASH_BUCKETS];
-	struct vg_lock_owner *owner[HASH_BUCKETS];
-};
-
-/* ---- files and owners ------------------------------------------------------------------------------------------ */
-
-static void *take_memory(struct vg_locks *locks, size_t bytes)
-{
-	void *memory = locks->mem->alloc(locks->mem->context, bytes);
-
-	if (memory)
-		memset(memory, 0, bytes);
-	return memory;
-}
-
-static void give_memory(struct vg_locks *locks, void *memory)
-{
-	locks->mem->free(locks->mem->context, memory);
-}
-
-static struct vg_lock_file **file_link(struct vg_locks *locks, __u64 device, __u64 inode)
-{
-	const __u64 name[2] = { device, inode };
-	struct vg_lock_file **link = &locks->file[vg_siphash24(locks->key, name, sizeof(name)) % HASH_BUCKETS];
-
-	while (*link && ((*link)->inode != inode || (*link)->device != device))
-		link = &(*link)->next;
-	return link;
-}
-
-/* The caller works on it until file_put. NULL: no memory, or none, when `make` is false. */
-static struct vg_lock_file *file_get(struct vg_locks *locks, __u64 device, __u64 inode, bool make)
-{
-	struct vg_lock_file **link = file_link(locks, device, inode);
-
-	if (!*link && make) {
-		*link = take_memory(locks, sizeof(**link));
-		if (*link) {
-			(*link)->device = device;
-			(*link)->inode = inode;
-		}
-	}
-	if (*link)
-		(*link)->references++;
-	return *link;
-}
-
-static void file_put(struct vg_locks *locks, struct vg_lock_file *file)
-{
-	struct vg_lock_file **link;
-
-	assert(file->references);
-	if (--file->references)
-		return;
-	assert(!file->tree[0].root && !file->tree[1].root && !file->first);
-	link = file_link(locks, file->device, file->inode);
-	assert(*link == file);
-	*link = file->next;
-	give_memory(locks, file);
-}
-
-static struct vg_lock_owner **owner_link(struct vg_locks *locks, const struct vg_lock_session *session, __u64 number,
-					 bool whole)
-{
-	const __u64 name[3] = { (__u64)(uintptr_t)session, number, whole };
-	struct vg_lock_owner **link = &locks->owner[vg_siphash24(locks->key, name, sizeof(name)) % HASH_BUCKETS];
-
-	while (*link && ((*link)->number != number || (*link)->session != session || (*link)->whole != whole))
-		link = &(*link)->next;
-	return link;
-}
-
-static struct vg_lock_owner *owner_get(struct vg_locks *locks, struct vg_lock_session *session, __u64 number,
-				       bool whole, bool make)
-{
-	struct vg_lock_owner **link = owner_link(locks, session, number, whole), *owner = *link;
-
-	if (!owner && make) {
-		owner = *link = take_memory(locks, sizeof(*owner));
-		if (!owner)
-			return NULL;
-		owner->session = session;
-		owner->number = number;
-		owner->whole = whole;
-		owner->older = session->owners;
-		if (owner->older)
-			owner->older->newer = owner;
-		session->owners = owner;
-	}
-	if (owner)
-		owner->references++;
-	return owner;
-}
-
-static void owner_put(struct vg_locks *locks, struct vg_lock_owner *owner)
-{
-	struct vg_lock_owner **link;
-
-	assert(owner->references);
-	if (--owner->references)
-		return;
-	assert(!owner->locks && !owner->waits);
-	link = owner_link(locks, owner->session, owner->number, owner->whole);
-	assert(*link == owner);
-	*link = owner->next;
-	if (owner->newer)
-		owner->newer->older = owner->older;
-	else
-		owner->session->owners = owner->older;
-	if (owner->older)
-		owner->older->newer = owner->newer;
-	give_memory(locks, owner);
-}
 
 /* ---- locks ----------------------------------------------------------------------------------------------------- */
 
@@ -187,7 +40,7 @@ static struct vg_lock *lock_new(struct vg_locks *locks, const struct claim *clai
 
 	if (locks->figures.held + locks->figures.waiting >= VG_LOCKS_MAX || session->held >= VG_LOCKS_SESSION_MAX)
 		return NULL;
-	lock = take_memory(locks, sizeof(*lock));
+	lock = vg_lock_take_memory(locks, sizeof(*lock));
 	if (!lock)
 		return NULL;
 	*lock = (struct vg_lock){
@@ -222,9 +75,9 @@ static void lock_free(struct vg_locks *locks, struct vg_lock *lock)
 		lock->older->newer = lock->newer;
 	lock->owner->session->held--;
 	locks->figures.held--;
-	file_put(locks, lock->file);
-	owner_put(locks, lock->owner);
-	give_memory(locks, lock);
+	vg_lock_file_put(locks, lock->file);
+	vg_lock_owner_put(locks, lock->owner);
+	vg_lock_give_memory(locks, lock);
 }
 
 /* The first of another owner that is in the way, or NULL; behind `after`, if that is not NULL. */
@@ -342,7 +195,7 @@ static int look_for_itself(struct vg_locks *locks, const struct claim *claim)
 	first->search = search;
 	for (struct vg_lock_owner *owner = first; owner; owner = owner->to_visit) {
 		/* Of the one who asks what it wants now counts, not what its other threads wait for already. */
-		const struct wait *wait = owner == first ? NULL : owner->waits;
+		const struct vg_lock_wait *wait = owner == first ? NULL : owner->waits;
 		const struct claim *wanted = owner == first ? claim : wait ? &wait->claim : NULL;
 
 		while (wanted) {
@@ -369,7 +222,7 @@ static int wait_for(struct vg_locks *locks, const struct claim *claim, vg_lock_f
 {
 	struct vg_lock_session *session = claim->owner->session;
 	int error = look_for_itself(locks, claim);
-	struct wait *wait;
+	struct vg_lock_wait *wait;
 
 	if (error == -EDEADLK) {
 		locks->figures.deadlocks++;
@@ -377,11 +230,11 @@ static int wait_for(struct vg_locks *locks, const struct claim *claim, vg_lock_f
 	}
 	if (error || session->waiting >= VG_LOCK_WAITS_SESSION_MAX ||
 	    locks->figures.held + locks->figures.waiting >= VG_LOCKS_MAX ||
-	    !(wait = take_memory(locks, sizeof(*wait)))) {
+	    !(wait = vg_lock_take_memory(locks, sizeof(*wait)))) {
 		locks->figures.refused++;
 		return -ENOLCK;
 	}
-	*wait = (struct wait){ .claim = *claim, .fn = fn, .context = context, .previous = claim->file->last,
+	*wait = (struct vg_lock_wait){ .claim = *claim, .fn = fn, .context = context, .previous = claim->file->last,
 			       .older = claim->owner->waits };
 	if (wait->previous)
 		wait->previous->next = wait;
@@ -398,7 +251,7 @@ static int wait_for(struct vg_locks *locks, const struct claim *claim, vg_lock_f
 	return -EINPROGRESS;
 }
 
-static void unlink_wait(struct vg_locks *locks, struct wait *wait)
+static void unlink_wait(struct vg_locks *locks, struct vg_lock_wait *wait)
 {
 	struct claim *claim = &wait->claim;
 
@@ -418,12 +271,12 @@ static void unlink_wait(struct vg_locks *locks, struct wait *wait)
 		wait->older->newer = wait->newer;
 	claim->owner->session->waiting--;
 	locks->figures.waiting--;
-	file_put(locks, claim->file);
-	owner_put(locks, claim->owner);
+	vg_lock_file_put(locks, claim->file);
+	vg_lock_owner_put(locks, claim->owner);
 }
 
 /* It is told by tell_ended, when all is as it shall be. */
-static void end_wait(struct vg_locks *locks, struct wait *wait, int result)
+static void end_wait(struct vg_locks *locks, struct vg_lock_wait *wait, int result)
 {
 	unlink_wait(locks, wait);
 	wait->result = result;
@@ -435,7 +288,7 @@ static void end_wait(struct vg_locks *locks, struct wait *wait, int result)
 static void tell_ended(struct vg_locks *locks)
 {
 	while (locks->ended) {
-		struct wait *wait = locks->ended;
+		struct vg_lock_wait *wait = locks->ended;
 		vg_lock_fn fn = wait->fn;
 		void *context = wait->context;
 		int result = wait->result;
@@ -443,12 +296,12 @@ static void tell_ended(struct vg_locks *locks)
 		locks->ended = wait->next;
 		if (!locks->ended)
 			locks->ended_end = &locks->ended;
-		give_memory(locks, wait);
+		vg_lock_give_memory(locks, wait);
 		fn(context, result);
 	}
 }
 
-/* Something of the file was given back: who waits may have it now, in the order they came. The caller keeps the file. */
+/* Something was given back: who waits may have it now, in the order they came. The file is the caller's. */
 static void grant_waiting(struct vg_locks *locks, struct vg_lock_file *file)
 {
 	bool released = true;
@@ -456,7 +309,7 @@ static void grant_waiting(struct vg_locks *locks, struct vg_lock_file *file)
 	/* What is granted may give back in turn: shared, where its owner held exclusive. */
 	while (released) {
 		released = false;
-		for (struct wait *wait = file->first, *next; wait; wait = next) {
+		for (struct vg_lock_wait *wait = file->first, *next; wait; wait = next) {
 			next = wait->next;
 			if (!in_the_way(&wait->claim, NULL))
 				end_wait(locks, wait, carry_out(locks, &wait->claim, &released));
@@ -468,7 +321,7 @@ static int interrupt(struct vg_locks *locks, const struct claim *claim)
 {
 	int count = 0;
 
-	for (struct wait *wait = claim->owner->waits, *older; wait; wait = older) {
+	for (struct vg_lock_wait *wait = claim->owner->waits, *older; wait; wait = older) {
 		older = wait->older;
 		if (wait->claim.file != claim->file || wait->claim.start > claim->last ||
 		    wait->claim.last < claim->start)
@@ -504,18 +357,18 @@ static int claim_range(const struct vg_lock_request *request, struct claim *ret_
 /* The claim's file and owner are there and the caller's until claim_put; false: no memory, or there are none. */
 static bool claim_get(struct vg_locks *locks, const struct vg_lock_request *request, bool make, struct claim *claim)
 {
-	claim->file = file_get(locks, request->device, request->inode, make);
+	claim->file = vg_lock_file_get(locks, request->device, request->inode, make);
 	if (claim->file)
-		claim->owner = owner_get(locks, request->session, request->owner, request->whole, make);
+		claim->owner = vg_lock_owner_get(locks, request->session, request->owner, request->whole, make);
 	if (claim->file && !claim->owner)
-		file_put(locks, claim->file);
+		vg_lock_file_put(locks, claim->file);
 	return claim->owner;
 }
 
 static void claim_put(struct vg_locks *locks, const struct claim *claim)
 {
-	owner_put(locks, claim->owner);
-	file_put(locks, claim->file);
+	vg_lock_owner_put(locks, claim->owner);
+	vg_lock_file_put(locks, claim->file);
 }
 
 /* Nothing is in the way. */
@@ -568,8 +421,8 @@ int vg_lock_test(struct vg_locks *locks, const struct vg_lock_request *request, 
 
 	if (error)
 		return error;
-	claim.file = *file_link(locks, request->device, request->inode);
-	owner = *owner_link(locks, request->session, request->owner, request->whole);
+	claim.file = *vg_lock_file_link(locks, request->device, request->inode);
+	owner = *vg_lock_owner_link(locks, request->session, request->owner, request->whole);
 	claim.owner = owner ? owner : &stranger;
 	if (claim.file && claim.kind != VG_FILE_UNLOCK)
 		holder = in_the_way(&claim, NULL);
@@ -613,10 +466,10 @@ void vg_locks_close(struct vg_locks *locks, struct vg_lock_session *session, __u
 
 	if (!session->held && !session->waiting)
 		return;
-	file = file_get(locks, device, inode, false);
+	file = vg_lock_file_get(locks, device, inode, false);
 	if (!file)
 		return;
-	for (struct wait *wait = file->first, *next; wait; wait = next) {
+	for (struct vg_lock_wait *wait = file->first, *next; wait; wait = next) {
 		next = wait->next;
 		if (wait->claim.owner->session == session && wait->claim.descriptor == descriptor)
 			end_wait(locks, wait, -EINTR);
@@ -636,7 +489,7 @@ void vg_locks_close(struct vg_locks *locks, struct vg_lock_session *session, __u
 	}
 	if (picked)
 		grant_waiting(locks, file);
-	file_put(locks, file);
+	vg_lock_file_put(locks, file);
 	tell_ended(locks);
 }
 
@@ -649,12 +502,12 @@ void vg_locks_end_session(struct vg_locks *locks, struct vg_lock_session *sessio
 
 		owner->references++;
 		while (owner->waits) {
-			struct wait *wait = owner->waits;
+			struct vg_lock_wait *wait = owner->waits;
 
 			unlink_wait(locks, wait);
 			if (drop)
 				drop(wait->context);
-			give_memory(locks, wait);
+			vg_lock_give_memory(locks, wait);
 		}
 		while (owner->locks) {
 			struct vg_lock *lock = owner->locks;
@@ -669,7 +522,7 @@ void vg_locks_end_session(struct vg_locks *locks, struct vg_lock_session *sessio
 			vg_lock_tree_remove(&file->tree[owner->whole], lock);
 			lock_free(locks, lock);
 		}
-		owner_put(locks, owner);
+		vg_lock_owner_put(locks, owner);
 	}
 	assert(!session->held && !session->waiting);
 	while (dirty) {
@@ -678,7 +531,7 @@ void vg_locks_end_session(struct vg_locks *locks, struct vg_lock_session *sessio
 		dirty = file->dirty;
 		file->is_dirty = false;
 		grant_waiting(locks, file);
-		file_put(locks, file);
+		vg_lock_file_put(locks, file);
 	}
 	tell_ended(locks);
 }
@@ -707,7 +560,7 @@ void vg_locks_free(struct vg_locks *locks)
 	if (!locks)
 		return;
 	assert(!locks->figures.held && !locks->figures.waiting);
-	give_memory(locks, locks);
+	vg_lock_give_memory(locks, locks);
 }
 
 const struct vg_lock_figures *vg_locks_figures(const struct vg_locks *locks)
