@@ -150,12 +150,12 @@ static json_t *memory_json(const struct vg_world *world)
 	struct vg_store_stats figures;
 
 	vg_store_stats(world->store, &figures);
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "keys",
-			 integer(figures.keys), "handles", integer(figures.handles), "expired", integer(figures.expired), "arena_bytes",
-			 integer(figures.arena_bytes), "arena_used", integer(figures.arena_used), "heap_bytes",
-			 integer(figures.heap_bytes), "heap_used", integer(figures.heap_used), "buckets",
-			 integer(figures.buckets), "chain_lines", integer(figures.chain_lines), "evicted",
-			 integer(figures.evicted), "classes", classes_json(world->store));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "keys", integer(figures.keys),
+			 "handles", integer(figures.handles), "expired", integer(figures.expired), "evicted",
+			 integer(figures.evicted), "arena_bytes", integer(figures.arena_bytes), "arena_used",
+			 integer(figures.arena_used), "heap_bytes", integer(figures.heap_bytes), "heap_used",
+			 integer(figures.heap_used), "buckets", integer(figures.buckets), "chain_lines",
+			 integer(figures.chain_lines), "classes", classes_json(world->store));
 }
 
 /* Requests of ours that XDP left to the daemon: every reason to pass but those that say the packet was not for us. */
