@@ -127,7 +127,7 @@ static void tell_loading(const char *what, __u64 done, __u64 all)
 static int serve(struct arguments *arguments, const struct vg_options *options)
 {
 	struct vg_world *world;
-	const char *cpu;
+	const char *cpu, *file;
 	int error = vg_world_new(&world, options, arguments->config_file, tell_loading, arguments->why,
 				 sizeof(arguments->why));
 
@@ -136,9 +136,10 @@ static int serve(struct arguments *arguments, const struct vg_options *options)
 		return error;
 	}
 	cpu = world->listen_text[VG_DOOR_CPU];
-	vg_log(VG_LOG_NOTICE, "serving", "version=%s address=%s cpu=%s node=%u nodes=%u workers=%u xdp=%s", VG_VERSION,
-	       world->listen_text[VG_DOOR_MEM], cpu[0] ? cpu : "off", world->cluster->self, world->cluster->nodes,
-	       world->worker_count, world->maps.present ? "yes" : "no");
+	file = world->listen_text[VG_DOOR_FILE];
+	vg_log(VG_LOG_NOTICE, "serving", "version=%s address=%s cpu=%s file=%s node=%u nodes=%u workers=%u xdp=%s",
+	       VG_VERSION, world->listen_text[VG_DOOR_MEM], cpu[0] ? cpu : "off", file[0] ? file : "off",
+	       world->cluster->self, world->cluster->nodes, world->worker_count, world->maps.present ? "yes" : "no");
 	sd_notify(0, "READY=1\nSTATUS=Serving");
 	error = vg_world_run(world, reload, arguments);
 	sd_notify(0, "STOPPING=1");

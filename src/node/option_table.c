@@ -72,6 +72,7 @@ NUMBER_PARSER(connections, 16, 65536)
 NUMBER_PARSER(arena, 4 * MIB, 4 * GIB)
 NUMBER_PARSER(cpu_jobs, 0, 4096)
 NUMBER_PARSER(cpu_queue, 0, 65536)
+NUMBER_PARSER(file_open, 64, 1 << 20)
 NUMBER_PARSER(heap, 16 * MIB, 1024 * GIB)
 NUMBER_PARSER(segment, MIB, GIB)
 NUMBER_PARSER(maxmemory, 0, 1ULL << 50)
@@ -180,6 +181,16 @@ const struct vg_option vg_option_table[] = {
 	  FIELD(plugin_dir) },
 	{ "kernel-dir", "DIR", "eBPF objects that may be run, and the list of those allowed (none)", parse_text,
 	  FIELD(kernel_dir) },
+	{ "file-root", "DIR", "open the file pool on this directory and what is below it (no file pool)", parse_text,
+	  FIELD(file_root) },
+	{ "file-port", "N", "port of the file pool, 0 turns it off (50000; off when --listen names a port)", parse_port,
+	  FIELD(port[VG_DOOR_FILE]) },
+	{ "file-read-only", NULL, "refuse every change of files", parse_switch, FIELD(file_read_only) },
+	{ "file-ids", NULL, "numbers of users and groups pass through, set-id bits too (the daemon owns all)",
+	  parse_switch, FIELD(file_ids) },
+	{ "file-open", "N", "files that may be open at once (16384)", parse_file_open, FIELD(file_open) },
+	{ "file-memory", "BYTES", "memory for requests of the file pool and their answers (256m)", parse_heap,
+	  FIELD(file_memory_bytes) },
 	{ "memcache-udp", NULL, "answer memcached's get over UDP on that port too, in no more bytes than it came in",
 	  parse_switch, FIELD(memcache_udp) },
 	{ "arena-size", "BYTES", "memory for keys and small values, answered from XDP; at most 4g (256m)", parse_arena,
@@ -227,11 +238,14 @@ void vg_options_default(struct vg_options_text *text)
 		.listen = "127.0.0.1",
 		.node = VG_NODE_NONE,
 		.epoch = 1,
-		.port = { [VG_DOOR_MEM] = VG_PORT_MEM, [VG_DOOR_CPU] = VG_PORT_UNSAID },
+		.port = { [VG_DOOR_MEM] = VG_PORT_MEM, [VG_DOOR_CPU] = VG_PORT_UNSAID,
+			  [VG_DOOR_FILE] = VG_PORT_UNSAID },
 		.cpu_queue = 1024,
 		.cpu_linger_s = 30,
 		.cpu_keep_bytes = 64 * MIB,
 		.cpu_text = "function",
+		.file_open = 16384,
+		.file_memory_bytes = 256 * MIB,
 		.arena_bytes = 256 * MIB,
 		.heap_bytes = GIB,
 		.maxmemory_policy = "allkeys-s3fifo",

@@ -237,6 +237,26 @@ static int finish_cpu_port(struct vg_options *options, bool loopback, char *why,
 	return 0;
 }
 
+/*
+ * Without a directory there is no file pool; where the memory pool alone is meant it is opened if its port is named.
+ * Whoever reaches it reads and writes that directory, and binary clients give no password.
+ */
+static int finish_file_port(struct vg_options *options, bool loopback, char *why, size_t why_bytes)
+{
+	__u64 *port = &options->port[VG_DOOR_FILE];
+	bool asked = *port != VG_PORT_UNSAID;
+
+	if (!asked)
+		*port = !options->file_root[0] || vg_address_has_port(options->listen) ? 0 : VG_PORT_FILE;
+	if (asked && *port && !options->file_root[0])
+		return explain(why, why_bytes, -EINVAL,
+			       "file-port needs file-root, the directory that is to be shared");
+	if (*port && !loopback && !options->keyed && !options->insecure)
+		return explain(why, why_bytes, -EPERM,
+			       "refusing to open the file pool beyond loopback without a cluster key: set key-file");
+	return 0;
+}
+
 int vg_options_finish(struct vg_options *options, char *why, size_t why_bytes)
 {
 	char address[64];
@@ -256,5 +276,6 @@ int vg_options_finish(struct vg_options *options, char *why, size_t why_bytes)
 			why, why_bytes, -EPERM,
 			"refusing to listen on %s without a key or password: set key-file or password, or say insecure",
 			address);
-	return finish_cpu_port(options, vg_address_is_loopback(address), why, why_bytes);
+	return finish_file_port(options, vg_address_is_loopback(address), why, why_bytes) ?:
+	       finish_cpu_port(options, vg_address_is_loopback(address), why, why_bytes);
 }

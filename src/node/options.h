@@ -40,6 +40,10 @@ struct vg_options {
 	char cpu_cgroup[VG_OPTION_TEXT_MAX], cpu_spawner[VG_OPTION_TEXT_MAX];
 	char plugin_dir[VG_OPTION_TEXT_MAX], kernel_dir[VG_OPTION_TEXT_MAX];
 	bool cpu_as_queue;
+	/* The file pool; without a root there is none. */
+	char file_root[VG_OPTION_TEXT_MAX];
+	bool file_read_only, file_ids;
+	__u64 file_open, file_memory_bytes;
 	bool memcache_udp; /* the memcached port answers get over UDP */
 	__u64 arena_bytes, heap_bytes, chunk_bytes;
 	__u64 maxmemory; /* bytes, 0: no limit but those */

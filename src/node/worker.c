@@ -17,10 +17,12 @@
 const struct vg_service *const vg_services[VG_SERVICE_MAX] = {
 	[VG_SERVICE_MEM] = &vg_service_mem,
 	[VG_SERVICE_CPU] = &vg_service_cpu,
+	[VG_SERVICE_FILE] = &vg_service_file,
 };
 const struct vg_door_facts vg_doors[VG_DOOR_MAX] = {
 	[VG_DOOR_MEM] = { "mem", VG_SERVICE_MEM, VG_PROTOCOL_UNKNOWN },
 	[VG_DOOR_CPU] = { "cpu", VG_SERVICE_CPU, VG_PROTOCOL_UNKNOWN },
+	[VG_DOOR_FILE] = { "file", VG_SERVICE_FILE, VG_PROTOCOL_UNKNOWN },
 	[VG_DOOR_MEMCACHE] = { "memcache", VG_SERVICE_MEM, VG_PROTOCOL_MEMCACHE },
 };
 
@@ -356,9 +358,12 @@ static struct vg_io_config io_config(const struct vg_worker *worker)
 	/* A job: reads of its two outputs, a write, its end, two timers; each may have one being cancelled. */
 	__u32 jobs = worker->world->spawner ? 12 * (worker->world->cpu.jobs + worker->world->cpu.workers + 1) : 0;
 
+	/* A request for a file: one at a time, and one being cancelled. */
+	__u32 files = worker->world->file.root_fd >= 0 ? 2 * VG_FILE_OPS_MAX : 0;
+
 	return (struct vg_io_config){
 		.entries = 1024,
-		.operations = 3 * connections + 2 * VG_DOOR_MAX + jobs + 1024,
+		.operations = 3 * connections + 2 * VG_DOOR_MAX + jobs + files + 1024,
 		.stream_buffers = 256,
 		.stream_buffer_bytes = 8192,
 		.datagram_buffers = 512,
@@ -383,6 +388,7 @@ int vg_worker_init(struct vg_worker *worker, struct vg_world *world, __u32 numbe
 		.wal = world->wal,
 		.settings = world->settings,
 		.cpu = &world->cpu,
+		.file = &world->file,
 		.mem = vg_store_mem(world->store),
 		.chunks = &worker->chunks,
 		.node = worker,

@@ -218,6 +218,7 @@ static int build(struct vg_world *world, char *why, size_t why_bytes)
 	error = error ?: listen_address(world, why, why_bytes);
 	if (!error && world->listen_text[VG_DOOR_CPU][0])
 		error = vg_spawner_new(&world->spawner, &world->options, why, why_bytes);
+	error = error ?: vg_file_root_open(world, why, why_bytes);
 	if (error)
 		return error;
 	error = vg_bpfmaps_open(&world->maps, &world->options, bpf_why, sizeof(bpf_why));
@@ -264,6 +265,7 @@ int vg_world_new(struct vg_world **ret_world, const struct vg_options *options, 
 	world->options = *options;
 	world->config_file = config_file;
 	world->maps.counter_fd = world->maps.cpu_load_fd = world->maps.lock_fd = world->data_fd = -1;
+	world->file.root_fd = -1;
 	world->on_loading = on_loading;
 	error = build(world, why, why_bytes);
 	if (error) {
@@ -301,6 +303,7 @@ void vg_world_free(struct vg_world *world)
 	free(world->workers);
 	vg_commit_close(world);
 	vg_spawner_free(world->spawner);
+	vg_file_root_close(world);
 	/* The lease goes before the memory it stands for. */
 	if (world->maps.present)
 		vg_bpfmaps_drop_lease(&world->maps);

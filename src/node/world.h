@@ -25,6 +25,7 @@ struct vg_world {
 	struct vg_bpfmaps maps;
 	struct vg_spawner *spawner; /* NULL: the CPU pool is closed */
 	struct vg_cpu_settings cpu;
+	struct vg_file_settings file; /* root_fd -1: the file pool is closed */
 	struct vg_store *store;
 	struct vg_saver saver;
 	int data_fd;		      /* the data directory; -1: nothing is kept on disk */
@@ -57,5 +58,9 @@ int vg_world_run(struct vg_world *world, void (*reload)(struct vg_world *world, 
 /* Take over the reloadable options. */
 void vg_world_reload(struct vg_world *world, const struct vg_options *options);
 void vg_world_free(struct vg_world *world);
+
+/* file_root.c: the file pool's directory, if it is open. Closed when no thread uses it. */
+int vg_file_root_open(struct vg_world *world, char *why, size_t why_bytes);
+void vg_file_root_close(struct vg_world *world);
 
 #endif

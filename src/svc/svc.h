@@ -118,13 +118,13 @@ __u16 vg_peers_pick(struct vg_peers *peers);
 /* ---- services and their ports ----------------------------------------------------------------------------------- */
 
 /* Place in vg_services[] and in vg_env.services[]. */
-enum vg_service_number { VG_SERVICE_MEM, VG_SERVICE_CPU, VG_SERVICE_MAX };
+enum vg_service_number { VG_SERVICE_MEM, VG_SERVICE_CPU, VG_SERVICE_FILE, VG_SERVICE_MAX };
 
 /*
  * A port that may be listened on, over TCP and UDP: the service behind it and, where the port says it, the protocol
  * (else the first bytes of a stream do, and datagrams are VIRGO binary).
  */
-enum vg_door { VG_DOOR_MEM, VG_DOOR_CPU, VG_DOOR_MEMCACHE, VG_DOOR_MAX };
+enum vg_door { VG_DOOR_MEM, VG_DOOR_CPU, VG_DOOR_FILE, VG_DOOR_MEMCACHE, VG_DOOR_MAX };
 struct vg_door_facts {
 	const char *name; /* its option is --<name>-port */
 	enum vg_service_number service;
@@ -159,6 +159,17 @@ struct vg_cpu_settings {
 	int (*queue_push)(struct vg_env *env, __u64 client, __u64 sequence, const void *body, __u32 length);
 };
 
+#define VG_FILE_OPS_MAX 4096 /* requests of the file pool in flight, of all connections */
+
+/* The file pool's part of the configuration; the same until the node ends. */
+struct vg_file_settings {
+	int root_fd;	    /* the directory that is exported; the node's, closed when no thread uses it */
+	bool read_only;
+	bool ids;	    /* owners' numbers pass through */
+	__u32 descriptors;  /* open files, of all clients */
+	__u64 memory_bytes; /* of requests and answers under way */
+};
+
 struct vg_env {
 	__u32 worker, workers;
 	const struct vg_clock *clock;
@@ -169,6 +180,7 @@ struct vg_env {
 	struct vg_stats *stats;
 	const struct vg_settings *settings;
 	const struct vg_cpu_settings *cpu;
+	const struct vg_file_settings *file;
 	const struct vg_mem *mem;	/* memory of request size: the heap tier */
 	struct vg_out_pool *chunks;
 	__u64 random_state;
@@ -338,6 +350,6 @@ struct vg_service {
 	int (*figures)(const struct vg_env *env, struct vg_figure *ret_figures);
 };
 
-extern const struct vg_service vg_service_mem, vg_service_cpu;
+extern const struct vg_service vg_service_mem, vg_service_cpu, vg_service_file;
 
 #endif

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* What hold.h promises, until its modules are there. */
+#include "svc/file/hold.h"
+
+#include <errno.h>
+
+#include "proto/frame.h"
+
+bool vg_retry_begin(struct vg_file_op *op)
+{
+	return true;
+}
+void vg_retry_end(struct vg_file_op *op, enum vg_status status, const struct vg_file_answer *answer)
+{
+}
+void vg_retry_client_ended(struct vg_file_client *client)
+{
+}
+
+int vg_exports_init(struct vg_file_pool *pool)
+{
+	pool->exports = vg_file_alloc(pool, sizeof(*pool->exports));
+	if (!pool->exports)
+		return -ENOMEM;
+	pool->exports[0] = (struct vg_file_export){
+		.key = vg_cluster_key(pool->env->cluster), .prefix = "", .read_only = pool->settings->read_only
+	};
+	pool->export_count = 1;
+	return 0;
+}
+void vg_exports_deinit(struct vg_file_pool *pool)
+{
+	vg_file_free(pool, pool->exports);
+}
+const struct vg_file_export *vg_export_find(const struct vg_file_pool *pool, const struct vg_wire_header *header,
+					    const __u8 *key_padded)
+{
+	const struct vg_file_export *export = &pool->exports[0];
+
+	return !export->key || vg_frame_tag_right(export->key, header, key_padded) ? export : NULL;
+}
+
+int vg_quotas_init(struct vg_file_pool *pool)
+{
+	return 0;
+}
+void vg_quotas_deinit(struct vg_file_pool *pool)
+{
+}
+bool vg_quota_begin(struct vg_file_op *op)
+{
+	return true;
+}
+void vg_quota_descriptor_opened(struct vg_file_descriptor *descriptor, const struct statx *stat,
+				const struct vg_file_op *op)
+{
+}
+void vg_quota_descriptor_gone(struct vg_file_descriptor *descriptor)
+{
+}
+void vg_quota_settle(struct vg_file_op *op, int error)
+{
+}
+void vg_quota_statfs(const struct vg_file_op *op, struct vg_file_statfs *statfs)
+{
+}
+
+int vg_locks_init(struct vg_file_pool *pool)
+{
+	return 0;
+}
+void vg_locks_deinit(struct vg_file_pool *pool)
+{
+}
+void vg_lock_descriptor_closed(struct vg_file_descriptor *descriptor)
+{
+}
+void vg_lock_client_ended(struct vg_file_client *client)
+{
+}
+
+int vg_watches_init(struct vg_file_pool *pool)
+{
+	return 0;
+}
+void vg_watches_deinit(struct vg_file_pool *pool)
+{
+}
+void vg_watch_client_ended(struct vg_file_client *client)
+{
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What a client holds (locks, watches), what is remembered for it (retries), and what it may (exports, quotas). The
+ * core calls these; see file.h for when.
+ */
+#ifndef VG_SVC_FILE_HOLD_H
+#define VG_SVC_FILE_HOLD_H
+
+#include "svc/file/file.h"
+#include "virgo/wire.h"
+
+/* ---- retry.c: changes are made once ------------------------------------------------------------------------------ */
+
+/*
+ * A change of a client comes in. True: go on, it is new (and will be told to vg_retry_end). False: it was made before
+ * and has been answered, or is under way and will be answered to this connection, or cannot be known and has been
+ * refused; the op is gone.
+ */
+bool vg_retry_begin(struct vg_file_op *op);
+/* It is being answered so. Called for every op for which begin said to go on, before the answer leaves. */
+void vg_retry_end(struct vg_file_op *op, enum vg_status status, const struct vg_file_answer *answer);
+void vg_retry_client_ended(struct vg_file_client *client);
+
+/* ---- export.c: whom a key lets in -------------------------------------------------------------------------------- */
+
+/*
+ * Fills pool->exports; [0] is the whole root under the cluster's key (or none). 0 or a negative errno, logged.
+ * Directories of exports are made where they are missing.
+ */
+int vg_exports_init(struct vg_file_pool *pool);
+void vg_exports_deinit(struct vg_file_pool *pool);
+/* The export whose key the message's tag is made with; NULL: none. `key_padded`: the bytes behind the header. */
+const struct vg_file_export *vg_export_find(const struct vg_file_pool *pool, const struct vg_wire_header *header,
+					    const __u8 *key_padded);
+
+/* ---- quota.c ----------------------------------------------------------------------------------------------------- */
+
+int vg_quotas_init(struct vg_file_pool *pool);
+void vg_quotas_deinit(struct vg_file_pool *pool);
+/*
+ * A change (VG_FILE_CHANGES), once there are quotas, before it runs. True: go on. False: quota.c has taken it
+ * (vg_op_keep): it needs to look first and continues with vg_op_after_quota, or it has failed it.
+ */
+bool vg_quota_begin(struct vg_file_op *op);
+/* It has ended, and op->quoted is set: what was reserved becomes used, or free again. */
+void vg_quota_settle(struct vg_file_op *op, int error);
+void vg_quota_descriptor_opened(struct vg_file_descriptor *descriptor, const struct statx *stat,
+				const struct vg_file_op *op);
+void vg_quota_descriptor_gone(struct vg_file_descriptor *descriptor);
+/* statfs under a quota: of the quota. */
+void vg_quota_statfs(const struct vg_file_op *op, struct vg_file_statfs *statfs);
+
+/* ---- lock.c ------------------------------------------------------------------------------------------------------ */
+
+int vg_locks_init(struct vg_file_pool *pool);
+void vg_locks_deinit(struct vg_file_pool *pool);
+void vg_lock_run(struct vg_file_op *op); /* FILE_LOCK */
+void vg_lock_descriptor_closed(struct vg_file_descriptor *descriptor);
+void vg_lock_client_ended(struct vg_file_client *client); /* ends what waits, by vg_op_fail(op, -EINTR) */
+
+/* ---- watch.c ----------------------------------------------------------------------------------------------------- */
+
+int vg_watches_init(struct vg_file_pool *pool);
+void vg_watches_deinit(struct vg_file_pool *pool);
+void vg_watch_run(struct vg_file_op *op);   /* FILE_WATCH */
+void vg_unwatch_run(struct vg_file_op *op); /* FILE_UNWATCH */
+void vg_watch_client_ended(struct vg_file_client *client);
+
+#endif
