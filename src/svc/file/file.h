@@ -298,6 +298,8 @@ int vg_op_set_path(struct vg_file_op *op, const struct vg_file_export *export, c
 /* The key as it came, for an op whose body is still to come. */
 int vg_op_set_key(struct vg_file_op *op, const void *key, __u32 length);
 int vg_op_set_other(struct vg_file_op *op, const struct vg_file_export *export, const void *path, __u32 length);
+/* More memory than was charged when it was made. False: that would be too much now, for its link or for all. */
+bool vg_op_charge(struct vg_file_op *op, __u64 bytes);
 /* It outlives run: the body is copied. 0, or -ENOMEM: the op has failed and is gone. */
 int vg_op_keep(struct vg_file_op *op);
 /*

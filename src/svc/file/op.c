@@ -303,6 +303,19 @@ int vg_op_buffer(struct vg_file_op *op, __u32 bytes)
 	return 0;
 }
 
+bool vg_op_charge(struct vg_file_op *op, __u64 bytes)
+{
+	struct vg_file_pool *pool = op->pool;
+
+	if (!op->link || op->link->bytes + bytes > VG_FILE_LINK_BYTES_MAX || !has_room(op->link, bytes))
+		return !op->link;
+	op->charged += bytes;
+	op->link->bytes += bytes;
+	pool->bytes += bytes;
+	__atomic_store_n(&pool->counts.memory_bytes, pool->bytes, __ATOMIC_RELAXED);
+	return true;
+}
+
 int vg_op_keep(struct vg_file_op *op)
 {
 	if (op->kept)

@@ -19,6 +19,7 @@
 
 #define XATTR_BODY_MAX (sizeof(struct vg_file_xattr) + VG_FILE_NAME_MAX + VG_FILE_XATTR_MAX)
 #define SPAN sizeof(struct vg_file_span)
+#define FETCHED VG_FILE_IN_PLACE_MAX /* of a larger file more is asked for when it is known how large it is */
 
 static const struct vg_file_operation operations[] = {
 #define AT(name) [VG_OP_FILE_##name - VG_OP_FILE_SESSION]
@@ -28,6 +29,8 @@ static const struct vg_file_operation operations[] = {
 	AT(OPEN) = { vg_name_open, KEY | CHANGES | ONCE | GROWS | NODES, 0, sizeof(struct vg_file_stripes) },
 	AT(CLOSE) = { vg_name_close, IDENT | ONCE },
 	AT(READ) = { vg_bytes_read, IDENT | VG_FILE_NEEDS_READ, SPAN, SPAN, VG_FILE_DATA_MAX },
+	AT(WRITE) = { vg_bytes_write, IDENT | VG_FILE_NEEDS_WRITE | CHANGES | ONCE | GROWS, 0, VG_FILE_DATA_MAX },
+	AT(SYNC) = { vg_bytes_sync, IDENT | ONCE },
 	AT(STAT) = { vg_name_stat, KEY | IDENT | NODES },
 	AT(CHANGE) = { vg_name_change, KEY | IDENT | CHANGES | ONCE | GROWS | NODES, sizeof(struct vg_file_change),
 		       sizeof(struct vg_file_change) },
@@ -45,6 +48,13 @@ static const struct vg_file_operation operations[] = {
 			  XATTR_BODY_MAX },
 	AT(XATTR_LIST) = { vg_name_xattr_list, KEY | IDENT | NODES, 0, 0, VG_FILE_XATTR_MAX },
 	AT(XATTR_REMOVE) = { vg_name_xattr_remove, KEY | IDENT | CHANGES | ONCE | NODES, 1, VG_FILE_NAME_MAX },
+	AT(COPY) = { vg_bytes_copy, IDENT | VG_FILE_NEEDS_READ | CHANGES | ONCE | GROWS, sizeof(struct vg_file_copy),
+		     sizeof(struct vg_file_copy) },
+	AT(ALLOCATE) = { vg_bytes_allocate, IDENT | VG_FILE_NEEDS_WRITE | CHANGES | ONCE | GROWS,
+			 sizeof(struct vg_file_range), sizeof(struct vg_file_range) },
+	AT(SEEK) = { vg_bytes_seek, IDENT },
+	AT(FETCH) = { vg_bytes_fetch, NAME, 0, 0, FETCHED },
+	AT(PUT) = { vg_bytes_put, NAME | CHANGES | ONCE | GROWS, 0, VG_FILE_DATA_MAX },
 #undef AT
 };
 

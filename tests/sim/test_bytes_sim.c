@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Bytes of the file pool over simulated I/O: a whole node, turned by hand, with short transfers, late completions and
+ * failing disks. Clients pipeline random operations on files of their own and know every byte that must come back.
+ *
+ *   VG_SIM_SEED=n replays one run, VG_SIM_RUNS=n sets how many.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "node/world.h"
+#include "svc/file/file.h"
+#include "uring/sim.h"
+#include "virgo/file.h"
+
+#define RUNS_DEFAULT 40
+#define CLIENTS_MAX 4
+#define ROUNDS 6
+#define BATCH_MAX 24
+#define FILE_BYTES 150000u
+#define WRITE_MAX 40000u
+#define TURNS_MAX 400000
+#define RECORD 24 /* bytes of an append to the shared log */
+
+static __u64 seed;
+static __u32 address; /* the node looks whether it is free on the real machine: of this process alone */
+static char root[] = "/tmp/vg-bytes-XXXXXX";
+static int root_fd;
+
+#define check(condition)                                                                               \
+	do {                                                                                           \
+		if (!(condition))                                                                      \
+			fail_msg("replay with VG_SIM_SEED=%llu: %s (line %d)", seed, #condition, __LINE__); \
+	} while (0)
+
+/* ---- the node -------------------------------------------------------------------------------------------------- */
+
+static struct vg_world *node_start(void)
+{
+	static struct vg_options_text text;
+	struct vg_world *world;
+	char why[512] = "";
+
+	vg_options_default(&text);
+	snprintf(text.values.listen, sizeof(text.values.listen), "127.%u.%u.%u", address >> 16 & 255,
+		 address >> 8 & 255, address & 255);
+	snprintf(text.values.bpf, sizeof(text.values.bpf), "off");
+	snprintf(text.values.file_root, sizeof(text.values.file_root), "%s", root);
+	text.values.cloud_file[0] = 0;
+	text.values.workers = 1;
+	text.values.connections = CLIENTS_MAX;
+	text.values.arena_bytes = 16 << 20;
+	text.values.heap_bytes = 256 << 20;
+	text.values.port[VG_DOOR_CPU] = 0;
+	if (vg_options_finish(&text.values, why, sizeof(why)))
+		fail_msg("%s", why);
+	if (vg_world_new(&world, &text.values, NULL, NULL, why, sizeof(why)))
+		fail_msg("%s", why);
+	vg_store_worker(world->store, 0);
+	return world;
+}
+
+static struct vg_file_pool *pool_of(struct vg_world *world)
+{
+	return vg_file_pool(&world->workers[0].env);
+}
+
+/* ---- frames ---------------------------------------------------------------------------------------------------- */
+
+struct bytes {
+	__u8 *data;
+	size_t length, room;
+};
+
+static void add(struct bytes *bytes, const void *data, size_t length)
+{
+	if (bytes->length + length > bytes->room) {
+		bytes->room = (bytes->length + length) * 2;
+		bytes->data = realloc(bytes->data, bytes->room);
+		assert_non_null(bytes->data);
+	}
+	if (length)
+		memcpy(bytes->data + bytes->length, data, length);
+	bytes->length += length;
+}
+
+/* What an operation must have come to. */
+struct expected {
+	__u64 sequence;
+	__u8 opcode;
+	bool answered, may_fail;
+	__u32 length;	/* READ: of the answer's body; WRITE: bytes */
+	__u32 offset;
+	__u8 *body;	/* READ: what must be in it */
+};
+
+struct client {
+	int fd, number;
+	__u64 sequence, file, log;
+	struct bytes out, in;
+	size_t sent;
+	__u8 model[FILE_BYTES];
+	struct expected expected[BATCH_MAX];
+	int count, answered, failed;
+	__u32 appended;
+	struct vg_wire_header header; /* of the last answer */
+};
+
+static void request(struct client *client, __u8 opcode, __u16 flags, __u64 ident, __u64 argument, const char *key,
+		    const void *body, __u32 length)
+{
+	__u32 key_length = key ? (__u32)strlen(key) : 0;
+	struct vg_wire_header header = {
+		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
+		.version = VG_WIRE_VERSION,
+		.opcode = opcode,
+		.client = VG_HTOBE64(77 + (__u64)client->number),
+		.sequence = VG_HTOBE64(++client->sequence),
+		.source_node = VG_HTOBE16(VG_NODE_NONE),
+		.partition = VG_HTOBE16(flags),
+		.ident = VG_HTOBE64(ident),
+		.argument = VG_HTOBE64(argument),
+		.key_length = VG_HTOBE32(key_length),
+		.body_length = VG_HTOBE32(length),
+	};
+	static const __u8 zeros[8];
+
+	add(&client->out, &header, sizeof(header));
+	add(&client->out, key, key_length);
+	add(&client->out, zeros, -key_length & 7);
+	add(&client->out, body, length);
+}
+
+/* The next whole answer, or false: its body is behind the header in client->in until the next call. */
+static bool next_answer(struct client *client, const __u8 **ret_body, __u32 *ret_length)
+{
+	struct vg_wire_header *header = &client->header;
+
+	if (client->in.length < sizeof(*header))
+		return false;
+	memcpy(header, client->in.data, sizeof(*header));
+	*ret_length = VG_BE32TOH(header->body_length);
+	check(VG_BE16TOH(header->magic) == VG_WIRE_MAGIC && *ret_length <= VG_FILE_DATA_MAX + 4096);
+	*ret_body = client->in.data + sizeof(*header);
+	return client->in.length >= sizeof(*header) + *ret_length;
+}
+
+static void drop_answer(struct client *client, __u32 length)
+{
+	size_t bytes = sizeof(struct vg_wire_header) + length;
+
+	client->in.length -= bytes;
+	memmove(client->in.data, client->in.data + bytes, client->in.length);
+}
+
+/* Send and receive some. */
+static void move_bytes(struct client *client)
+{
+	static __u8 data[70000];
+	size_t left = client->out.length - client->sent;
+	ssize_t moved;
+
+	if (left && vg_sim_random(3)) {
+		moved = vg_sim_write(client->fd, client->out.data + client->sent, 1 + vg_sim_random(left));
+		check(moved >= 0);
+		client->sent += (size_t)moved;
+		if (client->sent == client->out.length)
+			client->sent = client->out.length = 0;
+	}
+	if (vg_sim_random(3)) {
+		moved = vg_sim_read(client->fd, data, 1 + vg_sim_random(sizeof(data)));
+		check(moved > 0 || moved == -EAGAIN);
+		if (moved > 0)
+			add(&client->in, data, (size_t)moved);
+	}
+}
+
+/* One request, whose answer must be OK; returns its ident. */
+static __u64 ask(struct vg_world *world, struct client *client)
+{
+	const __u8 *body;
+	__u32 length;
+
+	for (int turns = 0; !next_answer(client, &body, &length); turns++) {
+		check(turns < TURNS_MAX);
+		move_bytes(client);
+		check(vg_worker_step(&world->workers[0], vg_sim_random(2)) >= 0);
+	}
+	if (client->header.status)
+		fail_msg("seed %llu: operation %d answered %d: %.*s", seed, client->header.opcode, client->header.status,
+			 (int)length, (const char *)body);
+	drop_answer(client, length);
+	return VG_BE64TOH(client->header.ident);
+}
+
+static void client_start(struct vg_world *world, struct client *client, int number)
+{
+	struct sockaddr_in node = { .sin_family = AF_INET, .sin_port = htons(VG_PORT_FILE),
+				    .sin_addr.s_addr = htonl(address) };
+	struct vg_file_session session = { 0 };
+	char name[32];
+
+	memset(client, 0, sizeof(*client));
+	client->number = number;
+	client->fd = vg_sim_connect((struct sockaddr *)&node, sizeof(node));
+	check(client->fd >= 0);
+	request(client, VG_OP_FILE_SESSION, 0, 0, 0, NULL, &session, sizeof(session));
+	ask(world, client);
+	snprintf(name, sizeof(name), "file-%d", number);
+	request(client, VG_OP_FILE_OPEN, 0, 0,
+		(__u64)(VG_FILE_O_READ | VG_FILE_O_WRITE | VG_FILE_O_CREATE | VG_FILE_O_TRUNCATE) << 32 | 0600, name, NULL, 0);
+	client->file = ask(world, client);
+	request(client, VG_OP_FILE_OPEN, 0, 0, (__u64)(VG_FILE_O_WRITE | VG_FILE_O_CREATE | VG_FILE_O_APPEND) << 32 | 0600,
+		"log", NULL, 0);
+	client->log = ask(world, client);
+	request(client, VG_OP_FILE_WRITE, 0, client->file, 0, NULL, client->model, FILE_BYTES);
+	ask(world, client);
+}
+
+static void client_end(struct client *client)
+{
+	vg_sim_close(client->fd);
+	free(client->out.data);
+	free(client->in.data);
+}
+
+/* ---- planning -------------------------------------------------------------------------------------------------- */
+
+static void random_range(__u32 *ret_offset, __u32 *ret_length)
+{
+	*ret_length = 1 + (__u32)vg_sim_random(vg_sim_random(3) ? 3000 : WRITE_MAX);
+	*ret_offset = (__u32)vg_sim_random(FILE_BYTES - *ret_length);
+}
+
+static struct expected *expect(struct client *client, __u8 opcode, __u32 offset, __u32 length)
+{
+	struct expected *expected = &client->expected[client->count++];
+
+	*expected = (struct expected){ .sequence = client->sequence, .opcode = opcode, .offset = offset, .length = length };
+	return expected;
+}
+
+static void plan_write(struct client *client)
+{
+	__u8 data[WRITE_MAX];
+	__u32 offset, length;
+
+	random_range(&offset, &length);
+	for (__u32 i = 0; i < length; i++)
+		data[i] = (__u8)vg_sim_random(256);
+	memcpy(client->model + offset, data, length);
+	request(client, VG_OP_FILE_WRITE, vg_sim_random(3) ? 0 : VG_FILE_DURABLE, client->file, offset, NULL, data, length);
+	expect(client, VG_OP_FILE_WRITE, offset, length);
+}
+
+static void plan_append(struct client *client)
+{
+	char record[RECORD + 1];
+
+	snprintf(record, sizeof(record), "%07d %07u %07d\n", client->number, client->appended++, client->number);
+	request(client, VG_OP_FILE_WRITE, vg_sim_random(2) ? 0 : VG_FILE_DURABLE, client->log, 0, NULL, record, RECORD);
+	expect(client, VG_OP_FILE_WRITE, VG_FILE_DATA_MAX, RECORD);
+}
+
+static void plan_hole(struct client *client)
+{
+	struct vg_file_range range;
+	__u32 offset, length;
+
+	random_range(&offset, &length);
+	range = (struct vg_file_range){ VG_HTOBE64(offset), VG_HTOBE64(length) };
+	memset(client->model + offset, 0, length);
+	request(client, VG_OP_FILE_ALLOCATE, VG_FILE_KEEP_SIZE | VG_FILE_PUNCH_HOLE, client->file, 0, NULL, &range,
+		sizeof(range));
+	expect(client, VG_OP_FILE_ALLOCATE, offset, length);
+}
+
+static void plan_copy(struct client *client)
+{
+	struct vg_file_copy copy;
+	__u32 from, to, length;
+
+	random_range(&from, &length);
+	to = (__u32)vg_sim_random(FILE_BYTES - length);
+	if (from < to + length && to < from + length)
+		return;
+	copy = (struct vg_file_copy){ VG_HTOBE64(client->file), VG_HTOBE64(from), VG_HTOBE64(to), VG_HTOBE64(length) };
+	memcpy(client->model + to, client->model + from, length);
+	request(client, VG_OP_FILE_COPY, 0, client->file, 0, NULL, &copy, sizeof(copy));
+	expect(client, VG_OP_FILE_COPY, to, length);
+}
+
+/* The last of a batch: a read sees the changes before it; a change that follows a read may come before it. */
+static void plan_read(struct client *client)
+{
+	struct expected *expected;
+	struct vg_file_span span;
+	__u32 offset, length;
+
+	random_range(&offset, &length);
+	if (!vg_sim_random(8))
+		offset = FILE_BYTES - length / 2; /* over the end */
+	span = (struct vg_file_span){ .length = VG_HTOBE32(length) };
+	request(client, VG_OP_FILE_READ, 0, client->file, offset, NULL, &span, sizeof(span));
+	if (length > FILE_BYTES - offset)
+		length = FILE_BYTES - offset;
+	expected = expect(client, VG_OP_FILE_READ, offset, length);
+	expected->body = malloc(length);
+	assert_non_null(expected->body);
+	memcpy(expected->body, client->model + offset, length);
+}
+
+static void plan_batch(struct client *client)
+{
+	int changes = (int)vg_sim_random(BATCH_MAX - 4);
+
+	client->count = client->answered = 0;
+	while (changes--) {
+		switch (vg_sim_random(8)) {
+		case 0:
+			plan_hole(client);
+			break;
+		case 1:
+			plan_copy(client);
+			break;
+		case 2:
+		case 3:
+			plan_append(client);
+			break;
+		case 4:
+			request(client, VG_OP_FILE_SYNC, vg_sim_random(2) ? VG_FILE_DATA_ONLY : 0, client->file, 0, NULL,
+				NULL, 0);
+			expect(client, VG_OP_FILE_SYNC, 0, 0);
+			break;
+		default:
+			plan_write(client);
+		}
+	}
+	for (changes = 1 + (int)vg_sim_random(4); changes; changes--)
+		plan_read(client);
+}
+
+/* ---- answers --------------------------------------------------------------------------------------------------- */
+
+static void check_answer(struct client *client, bool failing, const __u8 *body, __u32 length)
+{
+	const struct vg_wire_header *header = &client->header;
+	struct expected *expected = client->expected;
+	__u64 error = VG_BE64TOH(header->argument);
+
+	while (expected < client->expected + client->count && expected->sequence != VG_BE64TOH(header->sequence))
+		expected++;
+	check(expected < client->expected + client->count && !expected->answered);
+	check(header->opcode == expected->opcode);
+	expected->answered = true;
+	client->answered++;
+	if (header->status) {
+		check(failing && header->status == VG_STATUS_ERRNO && (error == EIO || error == ENOSPC));
+		check(length >= 4 && !memcmp(body, error == EIO ? "EIO:" : "ENOS", 4));
+		client->failed++;
+	} else if (expected->opcode == VG_OP_FILE_READ) {
+		check(length == expected->length);
+		check(failing || !memcmp(body, expected->body, length));
+	} else if (expected->opcode == VG_OP_FILE_WRITE) {
+		check(error == expected->length || (failing && error < expected->length && error));
+		check(expected->offset == VG_FILE_DATA_MAX ? VG_BE64TOH(header->ident) % RECORD == 0 :
+							     VG_BE64TOH(header->ident) == expected->offset);
+	} else if (expected->opcode == VG_OP_FILE_COPY) {
+		check(error == expected->length);
+	}
+	free(expected->body);
+	expected->body = NULL;
+}
+
+static void client_turn(struct client *client, bool failing)
+{
+	const __u8 *body;
+	__u32 length;
+
+	move_bytes(client);
+	while (next_answer(client, &body, &length)) {
+		check_answer(client, failing, body, length);
+		drop_answer(client, length);
+	}
+}
+
+/* Each record is whole, and those of each client are there once, in their order. */
+static void check_log(const struct client *client, int clients)
+{
+	__u32 next[CLIENTS_MAX] = { 0 };
+	char record[RECORD + 1] = "";
+	int fd = openat(root_fd, "log", O_RDONLY), number, again;
+	unsigned int count;
+
+	check(fd >= 0);
+	while (read(fd, record, RECORD) == RECORD) {
+		check(sscanf(record, "%d %u %d\n", &number, &count, &again) == 3 && number == again && number < clients);
+		check(count == next[number]++);
+	}
+	close(fd);
+	for (int i = 0; i < clients; i++)
+		check(next[i] == client[i].appended);
+	unlinkat(root_fd, "log", 0);
+}
+
+/* ---- runs ------------------------------------------------------------------------------------------------------ */
+
+static void run_rounds(struct vg_world *world, struct client *client, int clients, bool failing)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		int running = clients, turns;
+
+		for (int i = 0; i < clients; i++)
+			plan_batch(&client[i]);
+		for (turns = 0; running && turns < TURNS_MAX; turns++) {
+			check(vg_worker_step(&world->workers[0], vg_sim_random(2)) >= 0);
+			running = 0;
+			for (int i = 0; i < clients; i++) {
+				client_turn(&client[i], failing);
+				running += client[i].answered < client[i].count;
+			}
+		}
+		check(!running);
+	}
+}
+
+static void world_end(struct vg_world *world, struct client *client, int clients)
+{
+	struct vg_file_pool *pool = pool_of(world);
+
+	for (int i = 0; i < clients; i++)
+		client_end(&client[i]);
+	for (int turns = 0; vg_conn_pool_used(world->workers[0].conns); turns++) {
+		check(turns < TURNS_MAX);
+		check(vg_worker_step(&world->workers[0], true) >= 0);
+	}
+	check(!pool->ops && !pool->bytes); /* every request has ended, and given back its memory */
+	vg_world_free(world);
+	vg_sim_end();
+}
+
+static void each_seed(void (*run)(void))
+{
+	const char *one = getenv("VG_SIM_SEED"), *count = getenv("VG_SIM_RUNS");
+	__u64 first = one ? strtoull(one, NULL, 0) : 1, runs = one ? 1 : count ? strtoull(count, NULL, 0) : RUNS_DEFAULT;
+
+	for (seed = first; seed < first + runs; seed++)
+		run();
+}
+
+static struct client the_clients[CLIENTS_MAX];
+
+static void run_model(void)
+{
+	int clients = 0;
+	struct vg_world *world;
+
+	vg_sim_start(seed, &vg_sim_all_faults);
+	world = node_start();
+	for (int i = 1 + (int)vg_sim_random(CLIENTS_MAX); i; i--, clients++)
+		client_start(world, &the_clients[clients], clients);
+	run_rounds(world, the_clients, clients, false);
+	check_log(the_clients, clients);
+	world_end(world, the_clients, clients);
+}
+
+static void test_bytes_model(void **state)
+{
+	each_seed(run_model);
+}
+
+static int failed_in_all;
+
+/* A disk that fails: each request is answered all the same, with the error's name, and the node goes on. */
+static void run_failing(void)
+{
+	struct vg_sim_faults faults = vg_sim_all_faults;
+	struct vg_world *world;
+
+	vg_sim_start(seed, &vg_sim_no_faults);
+	world = node_start();
+	for (int i = 0; i < 2; i++)
+		client_start(world, &the_clients[i], i);
+	faults.io_error = 60;
+	faults.no_space = 60;
+	vg_sim_set_faults(&faults);
+	run_rounds(world, the_clients, 2, true);
+	vg_sim_set_faults(&vg_sim_no_faults);
+	for (int i = 0; i < 2; i++) {
+		failed_in_all += the_clients[i].failed;
+		request(&the_clients[i], VG_OP_FILE_WRITE, 0, the_clients[i].file, 0, NULL, the_clients[i].model, FILE_BYTES);
+		ask(world, &the_clients[i]);
+	}
+	world_end(world, the_clients, 2);
+	unlinkat(root_fd, "log", 0);
+}
+
+static void test_bytes_failing_disk(void **state)
+{
+	failed_in_all = 0;
+	each_seed(run_failing);
+	assert_true(failed_in_all);
+}
+
+/* ---- group commit ---------------------------------------------------------------------------------------------- */
+
+static __u64 open_again(struct vg_world *world, struct client *client, const char *name)
+{
+	request(client, VG_OP_FILE_OPEN, 0, 0, (__u64)(VG_FILE_O_READ | VG_FILE_O_WRITE) << 32, name, NULL, 0);
+	return ask(world, client);
+}
+
+/* The answer of one SYNC: 0 or an errno. */
+static int sync_once(struct vg_world *world, struct client *client, __u64 file)
+{
+	const __u8 *body;
+	__u32 length;
+
+	request(client, VG_OP_FILE_SYNC, 0, file, 0, NULL, NULL, 0);
+	for (int turns = 0; !next_answer(client, &body, &length); turns++) {
+		check(turns < TURNS_MAX);
+		move_bytes(client);
+		check(vg_worker_step(&world->workers[0], vg_sim_random(2)) >= 0);
+	}
+	drop_answer(client, length);
+	return client->header.status ? (int)VG_BE64TOH(client->header.argument) : 0;
+}
+
+static void test_bytes_group_commit(void **state)
+{
+	struct client *client = &the_clients[0];
+	__u64 before_syncs, before_groups, other;
+	struct vg_world *world;
+
+	seed = 1;
+	vg_sim_start(seed, &vg_sim_no_faults);
+	world = node_start();
+	client_start(world, client, 0);
+	before_syncs = pool_of(world)->counts.syncs;
+	before_groups = pool_of(world)->counts.group_syncs;
+	client->count = client->answered = 0;
+	for (int i = 0; i < BATCH_MAX; i++) {
+		request(client, VG_OP_FILE_WRITE, VG_FILE_DURABLE, client->file, (__u64)i * 100, NULL, "durable", 7);
+		expect(client, VG_OP_FILE_WRITE, (__u32)i * 100, 7);
+	}
+	while (client->answered < client->count) {
+		check(vg_worker_step(&world->workers[0], false) >= 0);
+		client_turn(client, false);
+	}
+	check(pool_of(world)->counts.syncs - before_syncs == BATCH_MAX);
+	check(pool_of(world)->counts.group_syncs - before_groups < BATCH_MAX);
+
+	/* A failed sync is told to all who have the file open and synced it before, once each. */
+	other = open_again(world, client, "file-0");
+	check(!sync_once(world, client, client->file) && !sync_once(world, client, other));
+	vg_sim_fail_file(1, EIO);
+	check(sync_once(world, client, client->file) == EIO);
+	check(!sync_once(world, client, client->file));
+	check(sync_once(world, client, other) == EIO);
+	check(!sync_once(world, client, other));
+	world_end(world, client, 1);
+	unlinkat(root_fd, "log", 0);
+}
+
+static int set_up(void **state)
+{
+	vg_log_configure(VG_LOG_ERROR, VG_LOG_STDERR);
+	address = 127u << 24 | 2u << 16 | ((__u32)getpid() & 0xffff);
+	assert_non_null(mkdtemp(root));
+	root_fd = open(root, O_RDONLY | O_DIRECTORY);
+	return root_fd < 0;
+}
+
+static int tear_down(void **state)
+{
+	char name[32];
+
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		snprintf(name, sizeof(name), "file-%d", i);
+		unlinkat(root_fd, name, 0);
+	}
+	unlinkat(root_fd, "log", 0);
+	unlinkat(root_fd, ".virgo", AT_REMOVEDIR);
+	close(root_fd);
+	return rmdir(root) ? -1 : 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bytes_model),
+		cmocka_unit_test(test_bytes_failing_disk),
+		cmocka_unit_test(test_bytes_group_commit),
+	};
+
+	return cmocka_run_group_tests_name("bytes_sim", tests, set_up, tear_down);
+}
