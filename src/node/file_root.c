@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "node/exports.h"
 #include "node/world.h"
 
 #define DESCRIPTORS_OTHER 1024 /* of listeners, rings, links, jobs */
@@ -47,7 +49,17 @@ int vg_file_root_open(struct vg_world *world, char *why, size_t why_bytes)
 		.ids = options->file_ids,
 		.descriptors = (__u32)options->file_open,
 		.memory_bytes = options->file_memory_bytes,
+		.quota_bytes = options->file_quota_bytes,
+		.quota_files = options->file_quota_files,
 	};
+	if (options->file_exports[0]) {
+		struct vg_file_export_settings *exports;
+		int error = vg_exports_read(options->file_exports, &exports, &world->file.export_count, why, why_bytes);
+
+		if (error)
+			return error;
+		world->file.exports = exports;
+	}
 	raise_limit(world);
 	return 0;
 }
@@ -57,4 +69,6 @@ void vg_file_root_close(struct vg_world *world)
 	if (world->file.root_fd >= 0)
 		close(world->file.root_fd);
 	world->file.root_fd = -1;
+	free((void *)world->file.exports);
+	world->file.exports = NULL;
 }

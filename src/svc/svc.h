@@ -161,6 +161,17 @@ struct vg_cpu_settings {
 
 #define VG_FILE_OPS_MAX 4096 /* requests of the file pool in flight, of all connections */
 
+/* A directory of the file pool that a key opens, and what is allowed there. node/exports.h has the file it comes from. */
+#define VG_FILE_EXPORTS_MAX 64
+struct vg_file_export_settings {
+	char name[64];	     /* for people */
+	__u64 key[2];
+	bool keyed;	     /* false: whoever sends no tag */
+	bool read_only;
+	char directory[256]; /* a path of the pool, checked; empty: all of it */
+	__u64 quota_bytes, quota_files; /* of the directory; 0: no limit */
+};
+
 /* The file pool's part of the configuration; the same until the node ends. */
 struct vg_file_settings {
 	int root_fd;	    /* the directory that is exported; the node's, closed when no thread uses it */
@@ -168,6 +179,9 @@ struct vg_file_settings {
 	bool ids;	    /* owners' numbers pass through */
 	__u32 descriptors;  /* open files, of all clients */
 	__u64 memory_bytes; /* of requests and answers under way */
+	__u64 quota_bytes, quota_files; /* of all there is; 0: no limit */
+	const struct vg_file_export_settings *exports;
+	__u32 export_count; /* 0 with exports NULL: the cluster's key, or none, opens all */
 };
 
 struct vg_env {

@@ -136,6 +136,7 @@ static int file_figures(const struct vg_env *env, struct vg_figure *ret_figures)
 		{ "read_bytes", &counts->read_bytes },	     { "written_bytes", &counts->written_bytes },
 		{ "inline_reads", &counts->inline_reads },   { "syncs", &counts->syncs },
 		{ "group_syncs", &counts->group_syncs },     { "locks", &counts->locks },
+		{ "lock_waits", &counts->lock_waits },
 		{ "watches", &counts->watches },	     { "events", &counts->events },
 		{ "retries", &counts->retries },	     { "quota_refused", &counts->quota_refused },
 		{ "wrong_node", &counts->wrong_node },	     { "asked_nodes", &counts->asked_nodes },

@@ -371,7 +371,7 @@ __u32 vg_file_mode(const struct vg_file_pool *pool, __u32 mode);
 struct vg_file_counts {
 	__u64 requests, failed, clients, clients_ended, open, in_flight, waits, memory_bytes;
 	__u64 read_bytes, written_bytes, inline_reads, syncs, group_syncs; /* data.c's */
-	__u64 locks, watches, events, retries, quota_refused;		   /* hold's */
+	__u64 locks, lock_waits, watches, events, retries, quota_refused;  /* hold's */
 	__u64 wrong_node, asked_nodes;					   /* tree.c's */
 };
 

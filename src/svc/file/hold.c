@@ -6,17 +6,6 @@
 
 #include "proto/frame.h"
 
-bool vg_retry_begin(struct vg_file_op *op)
-{
-	return true;
-}
-void vg_retry_end(struct vg_file_op *op, enum vg_status status, const struct vg_file_answer *answer)
-{
-}
-void vg_retry_client_ended(struct vg_file_client *client)
-{
-}
-
 int vg_exports_init(struct vg_file_pool *pool)
 {
 	pool->exports = vg_file_alloc(pool, sizeof(*pool->exports));
@@ -62,20 +51,6 @@ void vg_quota_settle(struct vg_file_op *op, int error)
 {
 }
 void vg_quota_statfs(const struct vg_file_op *op, struct vg_file_statfs *statfs)
-{
-}
-
-int vg_locks_init(struct vg_file_pool *pool)
-{
-	return 0;
-}
-void vg_locks_deinit(struct vg_file_pool *pool)
-{
-}
-void vg_lock_descriptor_closed(struct vg_file_descriptor *descriptor)
-{
-}
-void vg_lock_client_ended(struct vg_file_client *client)
 {
 }
 
