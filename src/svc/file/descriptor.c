@@ -54,15 +54,24 @@ static struct vg_file_inode **bucket_of(struct vg_file_pool *pool, __u64 device,
 	return &pool->inodes[vg_hash64(key, sizeof(key)) & (pool->inode_buckets - 1)];
 }
 
+struct vg_file_inode *vg_inode_find(struct vg_file_pool *pool, __u64 device, __u64 number)
+{
+	struct vg_file_inode *inode = *bucket_of(pool, device, number);
+
+	while (inode && (inode->device != device || inode->number != number))
+		inode = inode->next;
+	return inode;
+}
+
 /* There are as many places as descriptors, so there is always one. */
 static struct vg_file_inode *inode_get(struct vg_file_pool *pool, const struct statx *stat)
 {
 	__u64 device = (__u64)stat->stx_dev_major << 32 | stat->stx_dev_minor;
-	struct vg_file_inode **bucket = bucket_of(pool, device, stat->stx_ino), *inode = *bucket;
+	struct vg_file_inode *inode = vg_inode_find(pool, device, stat->stx_ino);
 
-	while (inode && (inode->device != device || inode->number != stat->stx_ino))
-		inode = inode->next;
 	if (!inode) {
+		struct vg_file_inode **bucket = bucket_of(pool, device, stat->stx_ino);
+
 		inode = pool->inode_free;
 		pool->inode_free = inode->next;
 		*inode = (struct vg_file_inode){ .device = device, .number = stat->stx_ino, .next = *bucket };
@@ -78,6 +87,8 @@ static void inode_put(struct vg_file_pool *pool, struct vg_file_inode *inode)
 
 	if (--inode->refs)
 		return;
+	if (inode->quota)
+		vg_quota_inode_gone(inode);
 	for (at = bucket_of(pool, inode->device, inode->number); *at != inode; at = &(*at)->next)
 		;
 	*at = inode->next;
@@ -159,7 +170,6 @@ void vg_descriptor_put(struct vg_file_descriptor *descriptor)
 	if (--descriptor->refs)
 		return;
 	assert(descriptor->closed);
-	vg_quota_descriptor_gone(descriptor);
 	vg_bytes_descriptor_gone(descriptor);
 	vg_io_try_close(pool->env->io, descriptor->fd);
 	inode_put(pool, descriptor->inode);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "svc/file/disk.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -11,7 +10,6 @@
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "svc/file/tree.h"
@@ -19,7 +17,6 @@
 #define CONFINED (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
 #define STAT_MASK (STATX_BASIC_STATS | STATX_BTIME)
 #define RACES_MAX 16 /* a path that somebody changes all the time is given up */
-#define XATTR_PREFIX "user."
 
 void vg_disk_enter(void)
 {
@@ -43,7 +40,7 @@ void vg_disk_how(struct open_how *how, int flags, mode_t mode)
 	};
 }
 
-static int open_how(int root_fd, const char *path, const struct open_how *how)
+int vg_disk_open_how(int root_fd, const char *path, const struct open_how *how)
 {
 	for (int i = 0; i < RACES_MAX; i++) {
 		long fd = syscall(SYS_openat2, root_fd, path[0] ? path : ".", how, sizeof(*how));
@@ -65,13 +62,13 @@ static int open_or_create(int root_fd, const char *path, struct open_how *how, b
 
 	*ret_created = false;
 	if (!(how->flags & O_CREAT))
-		return open_how(root_fd, path, how);
+		return vg_disk_open_how(root_fd, path, how);
 	for (int i = 0; i < RACES_MAX; i++) {
 		int fd;
 
 		how->flags |= O_CREAT | O_EXCL;
 		how->mode = mode;
-		fd = open_how(root_fd, path, how);
+		fd = vg_disk_open_how(root_fd, path, how);
 		if (fd >= 0) {
 			*ret_created = true;
 			return fd;
@@ -80,7 +77,7 @@ static int open_or_create(int root_fd, const char *path, struct open_how *how, b
 			return fd;
 		how->flags &= ~(__u64)(O_CREAT | O_EXCL);
 		how->mode = 0;
-		fd = open_how(root_fd, path, how);
+		fd = vg_disk_open_how(root_fd, path, how);
 		if (fd != -ENOENT)
 			return fd;
 	}
@@ -99,7 +96,7 @@ static int parent_open(int root_fd, const char *path, const char **ret_name)
 		return root_fd;
 	memcpy(parent, path, (size_t)(slash - path));
 	parent[slash - path] = '\0';
-	return open_how(root_fd, parent, &how);
+	return vg_disk_open_how(root_fd, parent, &how);
 }
 
 static void parent_close(int root_fd, int fd)
@@ -154,6 +151,15 @@ int vg_disk_open_following(int root_fd, const char *path, int flags, mode_t mode
 	return open_or_create(root_fd, path, &how, ret_created);
 }
 
+int vg_disk_truncate(int fd, struct statx *ret_before)
+{
+	int error = vg_disk_fstat(fd, ret_before);
+
+	if (!error && ret_before->stx_size && ftruncate(fd, 0))
+		error = -errno;
+	return error;
+}
+
 void vg_disk_close(int fd)
 {
 	close(fd);
@@ -186,11 +192,10 @@ static int look(int root_fd, const char *path)
 	struct open_how how;
 
 	vg_disk_how(&how, O_PATH | O_NOFOLLOW, 0);
-	return open_how(root_fd, path, &how);
+	return vg_disk_open_how(root_fd, path, &how);
 }
 
-/* The same, with its stat; a stub is -EREMOTE. */
-static int look_at(int root_fd, const char *path, struct statx *ret_stat, char *ret_target)
+int vg_disk_look(int root_fd, const char *path, struct statx *ret_stat, char *ret_target)
 {
 	int fd = look(root_fd, path), error;
 
@@ -207,7 +212,7 @@ static int look_at(int root_fd, const char *path, struct statx *ret_stat, char *
 
 int vg_disk_stat(int root_fd, const char *path, struct statx *ret_stat, char *ret_target)
 {
-	int fd = look_at(root_fd, path, ret_stat, ret_target);
+	int fd = vg_disk_look(root_fd, path, ret_stat, ret_target);
 
 	if (fd < 0)
 		return fd;
@@ -223,7 +228,7 @@ int vg_disk_statfs(int root_fd, struct statfs *ret_statfs)
 int vg_disk_readlink(int root_fd, const char *path, char *buffer, size_t bytes, char *ret_target)
 {
 	struct statx stat;
-	int fd = look_at(root_fd, path, &stat, ret_target), length;
+	int fd = vg_disk_look(root_fd, path, &stat, ret_target), length;
 
 	if (fd < 0)
 		return fd;
@@ -297,7 +302,7 @@ static int change_size(int root_fd, const char *path, int fd, bool handle, __u64
 }
 
 static int change_all(int root_fd, const char *path, int fd, bool handle, const struct vg_file_change *change, bool ids,
-		      const struct statx *before, char *ret_target)
+		      __u64 growth_max, const struct statx *before, char *ret_target)
 {
 	const struct timespec times[2] = { time_of(change, false), time_of(change, true) };
 	__u32 mask = VG_BE32TOH(change->mask);
@@ -306,8 +311,12 @@ static int change_all(int root_fd, const char *path, int fd, bool handle, const 
 	if (!S_ISREG(before->stx_mode) && !S_ISDIR(before->stx_mode) && !S_ISLNK(before->stx_mode))
 		return -EPERM;
 	if (mask & VG_FILE_CHANGE_SIZE) {
+		__u64 size = VG_BE64TOH(change->size);
+
 		error = S_ISDIR(before->stx_mode) ? -EISDIR : S_ISLNK(before->stx_mode) ? -EINVAL : 0;
-		error = error ?: change_size(root_fd, path, fd, handle, VG_BE64TOH(change->size), ret_target);
+		if (size > before->stx_size && size - before->stx_size > growth_max)
+			error = error ?: -EDQUOT;
+		error = error ?: change_size(root_fd, path, fd, handle, size, ret_target);
 	}
 	if (!error && mask & (VG_FILE_CHANGE_UID | VG_FILE_CHANGE_GID))
 		error = change_owner(fd, change, ids, before);
@@ -320,18 +329,18 @@ static int change_all(int root_fd, const char *path, int fd, bool handle, const 
 }
 
 int vg_disk_change(int root_fd, const char *path, int fd, const struct vg_file_change *change, bool ids,
-		   struct statx *ret_before, struct statx *ret_after, char *ret_target)
+		   __u64 growth_max, struct statx *ret_before, struct statx *ret_after, char *ret_target)
 {
 	bool handle = fd < 0;
 	int error;
 
 	if (handle)
-		fd = look_at(root_fd, path, ret_before, ret_target);
+		fd = vg_disk_look(root_fd, path, ret_before, ret_target);
 	else if ((error = vg_disk_fstat(fd, ret_before)))
 		return error;
 	if (fd < 0)
 		return fd;
-	error = change_all(root_fd, path, fd, handle, change, ids, ret_before, ret_target);
+	error = change_all(root_fd, path, fd, handle, change, ids, growth_max, ret_before, ret_target);
 	error = error ?: vg_disk_fstat(fd, ret_after);
 	if (handle)
 		close(fd);
@@ -460,157 +469,6 @@ int vg_disk_symlink(int root_fd, const char *target, const char *path, struct st
 	error = error ?: vg_disk_stat_at(dir_fd, name, ret_stat);
 	parent_close(root_fd, dir_fd);
 	return error;
-}
-
-/* ---- lists ----------------------------------------------------------------------------------------------------- */
-
-struct linux_dirent { /* getdents64(2)'s */
-	__u64 inode;
-	__u64 cursor;
-	__u16 length;
-	__u8 type;
-	char name[];
-};
-
-/* 1: fn has stopped; 0: all of these went; *cursor: behind the last one that did. */
-static int list_some(int fd, const __u8 *data, size_t bytes, vg_disk_entry_fn fn, void *context, __u64 *cursor)
-{
-	for (size_t at = 0; at < bytes;) {
-		const struct linux_dirent *from = (const void *)(data + at);
-		struct vg_disk_entry entry = {
-			.name = from->name,
-			.length = (__u32)strlen(from->name),
-			.type = from->type,
-			.inode = from->inode,
-			.cursor = from->cursor,
-			.dir_fd = fd,
-		};
-		bool own = !strcmp(from->name, ".") || !strcmp(from->name, "..");
-		int result = own ? 0 : fn(context, &entry);
-
-		if (result)
-			return result;
-		*cursor = from->cursor;
-		at += from->length;
-	}
-	return 0;
-}
-
-int vg_disk_list(int root_fd, const char *path, __u64 cursor, vg_disk_entry_fn fn, void *context, __u64 *ret_cursor)
-{
-	__u8 data[32768] __attribute__((aligned(8)));
-	struct open_how how;
-	int fd, result = 0;
-
-	vg_disk_how(&how, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-	fd = open_how(root_fd, path, &how);
-	if (fd < 0)
-		return fd;
-	if (cursor && lseek(fd, (off_t)cursor, SEEK_SET) < 0)
-		result = -errno;
-	while (!result) {
-		long bytes = syscall(SYS_getdents64, fd, data, sizeof(data));
-
-		if (bytes <= 0) {
-			result = bytes ? -errno : 0;
-			cursor = 0;
-			break;
-		}
-		result = list_some(fd, data, (size_t)bytes, fn, context, &cursor);
-	}
-	close(fd);
-	if (result >= 0)
-		*ret_cursor = cursor;
-	return result < 0 ? result : 0;
-}
-
-/* ---- extended attributes --------------------------------------------------------------------------------------- */
-
-static bool is_users(const char *name)
-{
-	return !strncmp(name, XATTR_PREFIX, sizeof(XATTR_PREFIX) - 1) && name[sizeof(XATTR_PREFIX) - 1];
-}
-
-/* The calls take no mere handle, but its name in /proc: the one magic link that is followed, and made here. */
-struct xattr_path {
-	int fd; /* to be closed, -1: none */
-	char text[40];
-};
-
-static int xattr_open(int root_fd, const char *path, int fd, struct xattr_path *ret_path)
-{
-	char target[VG_FILE_TARGET_MAX];
-	struct statx stat;
-	int error = 0;
-
-	ret_path->fd = -1;
-	if (fd < 0) {
-		fd = ret_path->fd = look_at(root_fd, path, &stat, target);
-		if (fd < 0)
-			return fd;
-		if (!S_ISREG(stat.stx_mode) && !S_ISDIR(stat.stx_mode))
-			error = S_ISLNK(stat.stx_mode) ? -ELOOP : -EPERM;
-	}
-	if (error) {
-		close(ret_path->fd);
-		return error;
-	}
-	snprintf(ret_path->text, sizeof(ret_path->text), "/proc/self/fd/%d", fd);
-	return 0;
-}
-
-static int xattr_result(struct xattr_path *path, ssize_t result)
-{
-	int error = errno;
-
-	if (path->fd >= 0)
-		close(path->fd);
-	return result < 0 ? -error : (int)result;
-}
-
-int vg_disk_xattr_get(int root_fd, const char *path, int fd, const char *name, void *value, size_t bytes)
-{
-	struct xattr_path at;
-	int error = is_users(name) ? xattr_open(root_fd, path, fd, &at) : -EOPNOTSUPP;
-
-	return error ?: xattr_result(&at, getxattr(at.text, name, value, bytes));
-}
-
-int vg_disk_xattr_set(int root_fd, const char *path, int fd, const char *name, const void *value, size_t length,
-		      int flags)
-{
-	struct xattr_path at;
-	int error = is_users(name) ? xattr_open(root_fd, path, fd, &at) : -EOPNOTSUPP;
-
-	return error ?: xattr_result(&at, setxattr(at.text, name, value, length, flags));
-}
-
-int vg_disk_xattr_remove(int root_fd, const char *path, int fd, const char *name)
-{
-	struct xattr_path at;
-	int error = is_users(name) ? xattr_open(root_fd, path, fd, &at) : -EOPNOTSUPP;
-
-	return error ?: xattr_result(&at, removexattr(at.text, name));
-}
-
-int vg_disk_xattr_list(int root_fd, const char *path, int fd, char *names, size_t bytes)
-{
-	struct xattr_path at;
-	int error = xattr_open(root_fd, path, fd, &at), length, kept = 0;
-
-	if (error)
-		return error;
-	length = xattr_result(&at, listxattr(at.text, names, bytes));
-	for (int from = 0, next; from < length; from = next) {
-		int name = (int)strlen(names + from) + 1;
-
-		next = from + name;
-		if (!is_users(names + from))
-			continue;
-		memmove(names + kept, names + from, (size_t)name);
-		kept += name;
-	}
-	return length < 0 ? length : kept;
 }
 
 /* ---- the rest -------------------------------------------------------------------------------------------------- */

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-#include "virgo/file.h"
+#include "svc/file/file.h"
 
 struct open_how;
 
@@ -23,6 +23,9 @@ void vg_disk_enter(void);
 
 /* For vg_io_try_open, and what vg_disk_open does. */
 void vg_disk_how(struct open_how *how, int flags, mode_t mode);
+/* Inside: openat2(2) as `how` says; a handle on whatever is there, without opening it, and its stat. */
+int vg_disk_open_how(int root_fd, const char *path, const struct open_how *how);
+int vg_disk_look(int root_fd, const char *path, struct statx *ret_stat, char *ret_target);
 /* *ret_created may be NULL: then flags have no O_CREAT. */
 int vg_disk_open(int root_fd, const char *path, int flags, mode_t mode, bool *ret_created, char *ret_target);
 /* Symbolic links are followed, beneath the root: -EXDEV else. */
@@ -32,9 +35,11 @@ void vg_disk_close(int fd);
 int vg_disk_fstat(int fd, struct statx *ret_stat);
 /* A stub is -EREMOTE. */
 int vg_disk_stat(int root_fd, const char *path, struct statx *ret_stat, char *ret_target);
-/* fd < 0: by path. The stats before and after. */
+/* fd < 0: by path. The stats before and after. More bytes than growth_max are -EDQUOT. */
 int vg_disk_change(int root_fd, const char *path, int fd, const struct vg_file_change *change, bool ids,
-		   struct statx *ret_before, struct statx *ret_after, char *ret_target);
+		   __u64 growth_max, struct statx *ret_before, struct statx *ret_after, char *ret_target);
+/* To nothing; what it was before. */
+int vg_disk_truncate(int fd, struct statx *ret_before);
 int vg_disk_statfs(int root_fd, struct statfs *ret_statfs);
 int vg_disk_mkdir(int root_fd, const char *path, mode_t mode, struct statx *ret_stat);
 int vg_disk_rmdir(int root_fd, const char *path);
@@ -48,11 +53,12 @@ int vg_disk_symlink(int root_fd, const char *target, const char *path, struct st
 /* Bytes; -EINVAL: no symbolic link. */
 int vg_disk_readlink(int root_fd, const char *path, char *buffer, size_t bytes, char *ret_target);
 /* fd < 0: by path. Names of the user's space only: -EOPNOTSUPP. */
-int vg_disk_xattr_get(int root_fd, const char *path, int fd, const char *name, void *value, size_t bytes);
-int vg_disk_xattr_set(int root_fd, const char *path, int fd, const char *name, const void *value, size_t length,
-		      int flags);
-int vg_disk_xattr_list(int root_fd, const char *path, int fd, char *names, size_t bytes);
-int vg_disk_xattr_remove(int root_fd, const char *path, int fd, const char *name);
+int vg_disk_xattr_get(int root_fd, const char *path, int fd, char *ret_target, const char *name, void *value,
+		      size_t bytes);
+int vg_disk_xattr_set(int root_fd, const char *path, int fd, char *ret_target, const char *name, const void *value,
+		      size_t length, int flags);
+int vg_disk_xattr_list(int root_fd, const char *path, int fd, char *ret_target, char *names, size_t bytes);
+int vg_disk_xattr_remove(int root_fd, const char *path, int fd, char *ret_target, const char *name);
 
 /*
  * Entries of a directory from `cursor` on, but "." and "..", as the file system gives them: `fn` returns 0 to go on, 1
@@ -61,10 +67,10 @@ int vg_disk_xattr_remove(int root_fd, const char *path, int fd, const char *name
 struct vg_disk_entry {
 	const char *name;
 	__u32 length;
-	__u8 type;	/* DT_* */
+	__u8 type; /* DT_* */
 	__u64 inode;
-	__u64 cursor;	/* behind it */
-	int dir_fd;	/* to look at it */
+	__u64 cursor; /* behind it */
+	int dir_fd;   /* to look at it */
 };
 typedef int (*vg_disk_entry_fn)(void *context, const struct vg_disk_entry *entry);
 int vg_disk_list(int root_fd, const char *path, __u64 cursor, vg_disk_entry_fn fn, void *context, __u64 *ret_cursor);

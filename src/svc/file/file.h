@@ -10,8 +10,8 @@
  *   path.c        the wire's words          data.h tree.h hold.h  what stands on this: bytes, many nodes, locks …
  *
  * Life of a request. A face (binary.c, text.c) makes a struct vg_file_op and calls vg_op_start. operation.c checks
- * what the table says, then asks in this order: retry (was it done before?), export (may this client?), quota (is
- * there room?), tree (is it here?); then the operation's `run` is called. It either answers at once, or calls
+ * what the table says, then asks in this order: retry (was it done before?), export (may this client?), tree (is
+ * it here?), quota (is there room?); then the operation's `run` is called. It either answers at once, or calls
  * vg_op_keep, goes asynchronous and answers later; exactly one of vg_op_ok, vg_op_fail, vg_op_wrong_node ends it.
  *
  * Everything here is the loop thread's, but functions given to vg_op_work: those run on a helper thread and see the op,
@@ -208,8 +208,8 @@ struct vg_file_op {
 		__u64 words[104];
 	} own;
 	struct vg_file_op *next_free;
-	char *names_got[2];
-	__u32 names_used;
+	char *names_got[4];
+	__u32 names_used, names_got_count;
 	/* Not cleared from here on. */
 	char names[512];	       /* short paths; long ones are got */
 	char target[VG_FILE_TARGET_MAX]; /* -EREMOTE: what the stub says, NUL behind it */
@@ -241,7 +241,7 @@ const struct vg_file_operation *vg_file_operation(__u8 opcode);
 /* Check and run a new op, which is the callee's from now on. op->session is set. */
 void vg_op_start(struct vg_file_op *op);
 /* The rest of vg_op_start, from behind the named stage on: for a module that took the op there. */
-void vg_op_run(struct vg_file_op *op);	    /* behind all of them: op->operation->run */
+void vg_op_run(struct vg_file_op *op);	    /* behind the tree: quota, and op->operation->run */
 void vg_op_after_retry(struct vg_file_op *op); /* also how a local op begins */
 void vg_op_after_quota(struct vg_file_op *op);
 /* Whether it changes something: OPEN does with CREATE or TRUNCATE only. */
@@ -293,7 +293,7 @@ void vg_link_unwait(struct vg_file_link *link);
  */
 struct vg_file_op *vg_op_new_local(struct vg_file_pool *pool, __u8 opcode,
 				   void (*ended)(struct vg_file_op *op, int error));
-/* Paths, copied: `prefix` (may be empty) and `path` joined. 0, -ENAMETOOLONG, -ENOMEM. */
+/* Paths, copied: the export's prefix and `path` joined, instead of what was there. 0, -ENAMETOOLONG, -ENOMEM. */
 int vg_op_set_path(struct vg_file_op *op, const struct vg_file_export *export, const void *path, __u32 length);
 /* The key as it came, for an op whose body is still to come. */
 int vg_op_set_key(struct vg_file_op *op, const void *key, __u32 length);
@@ -349,6 +349,8 @@ int vg_descriptor_new(struct vg_file_client *client, int fd, __u16 flags, const 
 int vg_descriptor_find(const struct vg_file_client *client, __u64 ident, struct vg_file_descriptor **ret_descriptor);
 __u64 vg_descriptor_ident(const struct vg_file_descriptor *descriptor);
 void vg_descriptor_close(struct vg_file_descriptor *descriptor); /* its number is free; its fd when nobody uses it */
+/* NULL: it is not open. */
+struct vg_file_inode *vg_inode_find(struct vg_file_pool *pool, __u64 device, __u64 number);
 void vg_descriptor_ref(struct vg_file_descriptor *descriptor);
 void vg_descriptor_put(struct vg_file_descriptor *descriptor);
 

@@ -44,7 +44,7 @@ void vg_quota_descriptor_opened(struct vg_file_descriptor *descriptor, const str
 				const struct vg_file_op *op)
 {
 }
-void vg_quota_descriptor_gone(struct vg_file_descriptor *descriptor)
+void vg_quota_inode_gone(struct vg_file_inode *inode)
 {
 }
 void vg_quota_settle(struct vg_file_op *op, int error)

@@ -46,7 +46,7 @@ bool vg_quota_begin(struct vg_file_op *op);
 void vg_quota_settle(struct vg_file_op *op, int error);
 void vg_quota_descriptor_opened(struct vg_file_descriptor *descriptor, const struct statx *stat,
 				const struct vg_file_op *op);
-void vg_quota_descriptor_gone(struct vg_file_descriptor *descriptor);
+void vg_quota_inode_gone(struct vg_file_inode *inode); /* its last descriptor is, and inode->quota is set */
 /* statfs under a quota: of the quota. */
 void vg_quota_statfs(const struct vg_file_op *op, struct vg_file_statfs *statfs);
 

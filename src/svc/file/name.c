@@ -90,17 +90,21 @@ static void opened(struct vg_file_op *op, int fd)
 static int open_work(struct vg_file_op *op)
 {
 	struct vg_file_name_work *name = &op->own.name;
-	int flags = name->flags, fd;
+	bool measured = op->pool->quotas && name->flags & O_TRUNC; /* what goes is counted */
+	int flags = name->flags & ~(measured ? O_TRUNC : 0), fd, error = 0;
 
 	if (op->text)
 		fd = vg_disk_open_following(root_of(op), op->path, flags, name->mode, &name->created);
 	else
 		fd = vg_disk_open(root_of(op), op->path, flags, name->mode, &name->created, op->target);
-	if (fd >= 0 && vg_disk_fstat(fd, &name->stat)) {
+	if (fd < 0)
+		return fd;
+	if (measured && !name->created)
+		error = vg_disk_truncate(fd, &name->before);
+	error = error ?: vg_disk_fstat(fd, &name->stat);
+	if (error)
 		vg_disk_close(fd);
-		return -EIO;
-	}
-	return fd;
+	return error ?: fd;
 }
 
 static void open_done(struct vg_file_op *op, int fd)
@@ -183,8 +187,9 @@ static int change_work(struct vg_file_op *op)
 	const struct vg_file_change *change = (const void *)op->body;
 	int fd = op->descriptor ? op->descriptor->fd : -1;
 
-	return vg_disk_change(root_of(op), op->path, fd, change, op->pool->settings->ids, &op->own.name.before,
-			      &op->own.name.stat, op->target);
+	return vg_disk_change(root_of(op), op->path, fd, change, op->pool->settings->ids,
+			      op->quoted ? op->quota.bytes : ~0ull, &op->own.name.before, &op->own.name.stat,
+			      op->target);
 }
 
 static void change_go(struct vg_file_op *op)
@@ -393,7 +398,7 @@ static bool take_attribute(struct vg_file_op *op, const __u8 *name, __u32 length
 
 static int xattr_get_work(struct vg_file_op *op)
 {
-	return vg_disk_xattr_get(root_of(op), op->path, fd_of(op), op->own.name.attribute, op->buffer,
+	return vg_disk_xattr_get(root_of(op), op->path, fd_of(op), op->target, op->own.name.attribute, op->buffer,
 				 VG_FILE_XATTR_MAX);
 }
 
@@ -405,7 +410,7 @@ void vg_name_xattr_get(struct vg_file_op *op)
 
 static int xattr_list_work(struct vg_file_op *op)
 {
-	return vg_disk_xattr_list(root_of(op), op->path, fd_of(op), (char *)op->buffer, VG_FILE_XATTR_MAX);
+	return vg_disk_xattr_list(root_of(op), op->path, fd_of(op), op->target, (char *)op->buffer, VG_FILE_XATTR_MAX);
 }
 
 void vg_name_xattr_list(struct vg_file_op *op)
@@ -415,7 +420,7 @@ void vg_name_xattr_list(struct vg_file_op *op)
 
 static int xattr_set_work(struct vg_file_op *op)
 {
-	return vg_disk_xattr_set(root_of(op), op->path, fd_of(op), op->own.name.attribute, op->own.name.text,
+	return vg_disk_xattr_set(root_of(op), op->path, fd_of(op), op->target, op->own.name.attribute, op->own.name.text,
 				 op->own.name.length, op->own.name.flags);
 }
 
@@ -445,7 +450,7 @@ void vg_name_xattr_set(struct vg_file_op *op)
 
 static int xattr_remove_work(struct vg_file_op *op)
 {
-	return vg_disk_xattr_remove(root_of(op), op->path, fd_of(op), op->own.name.attribute);
+	return vg_disk_xattr_remove(root_of(op), op->path, fd_of(op), op->target, op->own.name.attribute);
 }
 
 void vg_name_xattr_remove(struct vg_file_op *op)

@@ -168,7 +168,7 @@ static void op_free(struct vg_file_op *op)
 	if (op->client)
 		vg_client_put(op->client);
 	vg_file_free(pool, op->buffer_got);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 4; i++)
 		vg_file_free(pool, op->names_got[i]);
 	op->next_free = pool->op_free;
 	pool->op_free = op;
@@ -252,10 +252,10 @@ static int set_name(struct vg_file_op *op, const struct vg_file_export *export, 
 	if (all > VG_FILE_PATH_MAX)
 		return -ENAMETOOLONG;
 	if (op->names_used + all + 1 > sizeof(op->names)) {
-		name = vg_file_alloc(op->pool, all + 1);
+		name = op->names_got_count < 4 ? vg_file_alloc(op->pool, all + 1) : NULL;
 		if (!name)
 			return -ENOMEM;
-		op->names_got[op->names_got[0] ? 1 : 0] = name;
+		op->names_got[op->names_got_count++] = name;
 	} else {
 		op->names_used += all + 1;
 	}
@@ -272,13 +272,11 @@ static int set_name(struct vg_file_op *op, const struct vg_file_export *export, 
 
 int vg_op_set_path(struct vg_file_op *op, const struct vg_file_export *export, const void *path, __u32 length)
 {
-	assert(!op->path);
 	return set_name(op, export, path, length, &op->path, &op->path_length);
 }
 
 int vg_op_set_other(struct vg_file_op *op, const struct vg_file_export *export, const void *path, __u32 length)
 {
-	assert(!op->other);
 	return set_name(op, export, path, length, &op->other, &op->other_length);
 }
 

@@ -136,6 +136,16 @@ static int check_who(const struct vg_file_op *op)
 void vg_op_run(struct vg_file_op *op)
 {
 	op->begun = true;
+	if (op->pool->quotas && !op->quoted && op->operation->needs & CHANGES) {
+		op->quoted = true;
+		if (!vg_quota_begin(op))
+			return;
+	}
+	vg_op_after_quota(op);
+}
+
+void vg_op_after_quota(struct vg_file_op *op)
+{
 	op->operation->run(op);
 }
 
@@ -152,17 +162,6 @@ void vg_op_after_retry(struct vg_file_op *op)
 		vg_op_fail(op, error);
 		return;
 	}
-	if (!(needs & CHANGES) || !op->pool->quotas) {
-		vg_op_after_quota(op);
-		return;
-	}
-	op->quoted = true;
-	if (vg_quota_begin(op))
-		vg_op_after_quota(op);
-}
-
-void vg_op_after_quota(struct vg_file_op *op)
-{
 	op->begun = true;
 	if (op->local || !op->path || vg_tree_begin(op))
 		vg_op_run(op);
