@@ -60,6 +60,7 @@ struct virgo;
 #define VIRGO_NO_TCP 0x1  /* datagrams only: what does not fit one fails with -EMSGSIZE */
 #define VIRGO_NO_UDP 0x2  /* streams only */
 #define VIRGO_ASK_ANY 0x4 /* do not learn routes: ask the configured nodes in turn, who pass requests on */
+#define VIRGO_NO_FOLLOW 0x8 /* files: -ELOOP where a path meets a symbolic link, which is not followed */
 
 struct virgo_options {
 	size_t size; /* sizeof(struct virgo_options): lets the struct grow */

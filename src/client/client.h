@@ -79,6 +79,8 @@ struct vg_peer {
 	struct virgo_load load;
 	__u16 cpu_port; /* of its CPU pool, as the cluster's table says; 0: not known */
 	bool cpu_off;	/* it has none */
+	__u16 file_port; /* the same of its file pool */
+	bool file_off;
 	struct vg_stream stream;
 };
 
@@ -159,12 +161,15 @@ struct virgo {
 	struct virgo_job *jobs;				 /* that have not ended */
 	struct virgo_job *jobs_ended, *jobs_ended_last; /* and those whose end has to be told */
 	struct vg_question *questions;
-	__u64 jobs_due_ns; /* no job, question or link wants to be looked after before */
+	__u64 links_due_ns; /* no job, question, file request or link wants to be looked after before */
 	__u64 pool_until_ns;
 	bool pool_asked; /* for the other nodes */
 	__u16 cpu_port;
 	__u8 owner[VG_JOB_OWNER_MAX]; /* padded with zeros */
 	__u32 owner_length;
+
+	__u16 file_port;
+	struct vg_remotes *files; /* file.h */
 
 	bool refused_us; /* a node said "unauthorised" with a tag we could not verify */
 	struct virgo_counters counters;

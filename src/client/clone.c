@@ -200,7 +200,7 @@ ssize_t virgo_job_write(struct virgo_job *job, const void *data, size_t length)
 	if (vg_buffer_add(&job->input, data, length))
 		return -ENOMEM;
 	vg_job_push_input(job);
-	vg_jobs_due(job->v, 0);
+	vg_links_due(job->v, 0);
 	return (ssize_t)length;
 }
 
@@ -208,7 +208,7 @@ int virgo_job_end_input(struct virgo_job *job)
 {
 	job->input_ended = true;
 	vg_job_push_input(job);
-	vg_jobs_due(job->v, 0);
+	vg_links_due(job->v, 0);
 	return 0;
 }
 
@@ -216,7 +216,7 @@ int virgo_job_kill(struct virgo_job *job, int signal)
 {
 	if (signal < 0 || signal > 64)
 		return -EINVAL;
-	vg_jobs_due(job->v, 0);
+	vg_links_due(job->v, 0);
 	switch (job->phase) {
 	case VG_PHASE_ENDED:
 		return 0;
@@ -237,7 +237,7 @@ int virgo_job_resize(struct virgo_job *job, unsigned short rows, unsigned short 
 {
 	if (job->phase != VG_PHASE_RUNNING)
 		return 0;
-	vg_jobs_due(job->v, 0);
+	vg_links_due(job->v, 0);
 	return vg_job_order(job, VG_OP_JOB_RESIZE, (__u64)rows << 16 | columns);
 }
 
@@ -271,7 +271,7 @@ static int ask(struct virgo *v, const char *node, __u8 opcode, __u64 ident, __u6
 	if (!error && node)
 		error = vg_job_node_find(v, node, &question->link);
 	else if (!error)
-		question->link = vg_link_of(v, v->peers[0]);
+		question->link = vg_job_link_of(v, v->peers[0]);
 	if (!error && !question->link)
 		error = -EADDRNOTAVAIL;
 	if (error)
@@ -323,7 +323,7 @@ unsigned int virgo_jobs_running(const struct virgo *v)
 
 const char *virgo_cpu_node(struct virgo *v, unsigned int node)
 {
-	const struct vg_link *link = node < v->peers_count ? vg_link_of(v, v->peers[node]) : NULL;
+	const struct vg_link *link = node < v->peers_count ? vg_job_link_of(v, v->peers[node]) : NULL;
 
 	return link ? link->text : NULL;
 }

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "client/file.h"
 #include "client/near.h"
 #include "client/job.h"
 
@@ -56,6 +57,7 @@ static int configure(struct virgo *v, const struct virgo_options *options, char 
 			return error;
 		v->keyed = true;
 	}
+	v->file_port = options->file_port ? options->file_port : VG_PORT_FILE;
 	v->cpu_port = options->cpu_port ? options->cpu_port : VG_PORT_CPU;
 	if (options->owner) {
 		size_t length = strlen(options->owner);
@@ -104,10 +106,12 @@ int virgo_connect(struct virgo **ret_virgo, const struct virgo_options *options,
 	if (!v)
 		return vg_explain(why, why_bytes, -ENOMEM, "out of memory");
 	v->fd[0] = v->fd[1] = -1;
-	v->timer_ns = v->jobs_due_ns = ~0ULL;
+	v->timer_ns = v->links_due_ns = ~0ULL;
 	if (!wanted.window)
 		wanted.window = 64;
 	error = acquire(v, wanted.window < VIRGO_WINDOW_MAX ? wanted.window : VIRGO_WINDOW_MAX);
+	if (!error)
+		error = vg_remotes_new(v, wanted.share);
 	if (error)
 		vg_explain(why, why_bytes, error, "out of memory");
 	if (!error)
@@ -138,6 +142,8 @@ void virgo_disconnect(struct virgo *v)
 	if (!v)
 		return;
 	vg_jobs_end(v);
+	vg_remotes_end(v);
+	vg_links_end(v);
 	for (unsigned int i = 0; v->requests && i < v->window; i++)
 		if (v->requests[i].state != VG_REQUEST_FREE && v->requests[i].head != v->requests[i].datagram)
 			free(v->requests[i].head);
@@ -170,7 +176,7 @@ void virgo_counters(const struct virgo *v, struct virgo_counters *ret_counters)
 
 unsigned int virgo_pending(const struct virgo *v)
 {
-	return v->pending - v->internal;
+	return v->pending - v->internal + v->files->pending;
 }
 
 const char *virgo_error_text(const struct virgo *v)

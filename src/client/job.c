@@ -63,15 +63,15 @@ void vg_job_submit(struct virgo_job *job)
 	v->jobs = job;
 	v->jobs_count++;
 	job->result.attempts = 1;
-	vg_jobs_due(v, 0);
+	vg_links_due(v, 0);
 }
 
 static void leave_link(struct virgo_job *job)
 {
 	if (!job->link)
 		return;
-	assert(job->link->jobs > 0);
-	job->link->jobs--;
+	assert(job->link->users > 0);
+	job->link->users--;
 	job->link->unanswered -= job->phase == VG_PHASE_SENT;
 	job->link = NULL;
 }
@@ -89,17 +89,17 @@ static void send_clone(struct virgo_job *job, __u64 now_ns)
 		.ident = VG_HTOBE64(vg_job_digest(job->v->keyed ? job->v->key : NULL, job->body, job->body_length)),
 	};
 
-	if (vg_link_send(job->v, job->link, &head, job->body, job->body_length, &job->sequence))
+	if (vg_job_say(job->v, job->link, &head, job->body, job->body_length, &job->sequence))
 		vg_job_fail(job, -ENOMEM, NULL);
 	job->sent_ns = now_ns;
-	vg_jobs_due(job->v, now_ns + job->v->timeout_ns);
+	vg_links_due(job->v, now_ns + job->v->timeout_ns);
 }
 
 void vg_job_send(struct virgo_job *job, struct vg_link *link, __u64 now_ns)
 {
 	assert(job->phase == VG_PHASE_CHOOSING && !job->link);
 	job->link = link;
-	link->jobs++;
+	link->users++;
 	job->where = link->text;
 	if (job->adopted) {
 		job->phase = VG_PHASE_ATTACHING;
@@ -130,7 +130,7 @@ void vg_job_again(struct virgo_job *job)
 		job->stream[i].taken = job->stream[i].told = 0;
 	job->input_sent = job->input_at;
 	job->input_end_sent = false;
-	vg_jobs_due(job->v, 0);
+	vg_links_due(job->v, 0);
 }
 
 /* ---- ending ---------------------------------------------------------------------------------------------------- */
@@ -194,7 +194,7 @@ void vg_job_unlink_ended(struct virgo_job *job)
 	job->next = job->before = NULL;
 }
 
-static void tell_ended(struct virgo *v)
+void vg_jobs_tell(struct virgo *v)
 {
 	while (v->jobs_ended) {
 		struct virgo_job *job = v->jobs_ended;
@@ -240,7 +240,7 @@ void vg_job_undecided(struct virgo_job *job, const char *why)
 
 int vg_job_order(struct virgo_job *job, __u8 opcode, __u64 argument)
 {
-	return vg_link_send(job->v, job->link,
+	return vg_job_say(job->v, job->link,
 			    &(struct vg_wire_header){
 				    .opcode = opcode, .ident = VG_HTOBE64(job->id), .argument = VG_HTOBE64(argument) },
 			    NULL, 0, NULL);
@@ -256,7 +256,7 @@ int vg_job_order_attach(struct virgo_job *job)
 		from[i] = job->stream[i].anywhere ? VG_JOB_OFFSET_KEPT : job->stream[i].taken;
 	}
 	errors = VG_HTOBE64(from[1]);
-	return vg_link_send(job->v, job->link,
+	return vg_job_say(job->v, job->link,
 			    &(struct vg_wire_header){ .opcode = VG_OP_JOB_ATTACH,
 						      .ident = VG_HTOBE64(job->id),
 						      .argument = VG_HTOBE64(from[0]) },
@@ -277,7 +277,7 @@ void vg_job_push_input(struct virgo_job *job)
 					       .ident = VG_HTOBE64(job->id),
 					       .argument = VG_HTOBE64(job->input_sent) };
 
-		if (vg_link_send(job->v, job->link, &head,
+		if (vg_job_say(job->v, job->link, &head,
 				 job->input.data + job->input.start + (job->input_sent - job->input_at), piece, NULL))
 			return;
 		job->input_sent += piece;
@@ -321,12 +321,12 @@ void vg_jobs_link_up(struct virgo *v, struct vg_link *link, __u64 now_ns)
 	for (struct vg_question *question = v->questions; question; question = question->next)
 		if (question->link == link && !question->sent)
 			question->sent =
-				!vg_link_send(v, link,
+				!vg_job_say(v, link,
 					      &(struct vg_wire_header){ .opcode = question->opcode,
 									.ident = VG_HTOBE64(question->ident),
 									.argument = VG_HTOBE64(question->argument) },
 					      NULL, 0, &question->sequence);
-	vg_jobs_due(v, now_ns);
+	vg_links_due(v, now_ns);
 }
 
 /* A connection that never worked has carried nothing: those jobs go elsewhere. The others wait for it to come back. */
@@ -355,43 +355,10 @@ void vg_jobs_link_down(struct virgo *v, struct vg_link *link, bool was_up, int e
 			job->phase = VG_PHASE_ATTACHING;
 		vg_link_want(v, link, now_ns);
 	}
-	vg_jobs_due(v, now_ns);
+	vg_links_due(v, now_ns);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------------------------- */
-
-void vg_jobs_due(struct virgo *v, __u64 due_ns)
-{
-	if (due_ns < v->jobs_due_ns)
-		v->jobs_due_ns = due_ns;
-}
-
-nfds_t vg_jobs_poll(struct virgo *v, struct pollfd *polled, nfds_t room)
-{
-	nfds_t count = 0;
-
-	for (unsigned int i = 0; i < v->links_count && count < room; i++) {
-		const struct vg_link *link = v->links[i];
-
-		if (link->fd >= 0)
-			polled[count++] = (struct pollfd){
-				.fd = link->fd,
-				.events = (short)(POLLIN |
-						  (link->connecting || link->out.start < link->out.end ? POLLOUT : 0)),
-			};
-	}
-	return count;
-}
-
-void vg_jobs_ready(struct virgo *v, const struct pollfd *polled, nfds_t count, __u64 now_ns)
-{
-	for (nfds_t i = 0; i < count; i++)
-		for (unsigned int j = 0; polled[i].revents && j < v->links_count; j++)
-			if (v->links[j]->fd == polled[i].fd) {
-				vg_link_ready(v, v->links[j], polled[i].revents, now_ns);
-				break;
-			}
-}
 
 static void run_job(struct virgo_job *job, __u64 now_ns)
 {
@@ -402,7 +369,7 @@ static void run_job(struct virgo_job *job, __u64 now_ns)
 		return;
 	}
 	if (job->lost_ns)
-		vg_jobs_due(v, job->lost_ns + v->timeout_ns);
+		vg_links_due(v, job->lost_ns + v->timeout_ns);
 	if (job->phase == VG_PHASE_CHOOSING)
 		vg_job_choose(job, now_ns);
 	else if (job->phase == VG_PHASE_ATTACHING && !job->sent_ns && job->link->fd >= 0 && !job->link->connecting)
@@ -413,34 +380,19 @@ static void run_job(struct virgo_job *job, __u64 now_ns)
 	if (now_ns >= job->sent_ns + v->timeout_ns)
 		vg_link_fail(v, job->link, -ETIMEDOUT, now_ns);
 	else
-		vg_jobs_due(v, job->sent_ns + v->timeout_ns);
+		vg_links_due(v, job->sent_ns + v->timeout_ns);
 }
 
 void vg_jobs_run(struct virgo *v, __u64 now_ns)
 {
-	if (now_ns >= v->jobs_due_ns) {
-		v->jobs_due_ns = ~0ULL;
-		for (unsigned int i = 0; i < v->links_count; i++)
-			vg_link_timers(v, v->links[i], now_ns);
-		for (struct virgo_job *job = v->jobs, *next; job; job = next) {
-			next = job->next;
-			run_job(job, now_ns);
-		}
+	for (struct virgo_job *job = v->jobs, *next; job; job = next) {
+		next = job->next;
+		run_job(job, now_ns);
 	}
-	for (unsigned int i = 0; i < v->links_count; i++)
-		vg_link_flush(v, v->links[i], now_ns);
-	tell_ended(v);
 }
 
 void vg_jobs_end(struct virgo *v)
 {
 	while (v->jobs || v->jobs_ended)
 		virgo_job_free(v->jobs ? v->jobs : v->jobs_ended);
-	for (unsigned int i = 0; i < v->links_count; i++) {
-		vg_link_flush(v, v->links[i], vg_now_ns());
-		vg_link_close(v->links[i]);
-		free(v->links[i]);
-	}
-	v->links_count = 0;
-	free(v->links);
 }

@@ -5,62 +5,28 @@
  *   clone.c       the public calls                     job_choose.c  on which node a job is started
  *   job.c         the life of a job                    job_body.c    what a CLONE says, what a list of jobs says
  *   job_frame.c   what a node says to a job
- *   job_link.c    one connection to each CPU pool, for all jobs there
+ *   job_link.c    one link (link.h) to each CPU pool, for all jobs there
  *
  *     CHOOSING ──▶ SENT ──accepted──▶ RUNNING ──▶ ENDED
  *        ▲ busy, unreachable │ connection lost     │ connection lost
  *        └───────────────────┘◀── retries ──── ATTACHING ──▶ RUNNING
  *
  * A SENT job whose connection broke is sent again with the same sequence: the node recognises it. Functions of the user
- * are called from vg_jobs_ready() and vg_jobs_run() only, which means from inside vg_client_step().
+ * are called from links and vg_jobs_run() only, which means from inside vg_client_step().
  */
 #ifndef VG_CLIENT_JOB_H
 #define VG_CLIENT_JOB_H
 
-#include "client/client.h"
+#include "client/link.h"
 #include "virgo/job.h"
 #include "virgo/policy.h"
 
-#define VG_LINKS_MAX VG_CLIENT_PEERS_MAX
-#define VG_LINK_SILENCE_NS 1000000000ULL /* of a connection with jobs: then it is asked for a sign of life */
-#define VG_LINK_RETRY_FIRST_NS 20000000ULL
-#define VG_LINK_RETRY_MAX_NS 1000000000ULL
-#define VG_LINK_READ_BYTES (256u << 10)
 #define VG_STAMP_FRESH_NS 200000000ULL /* what a node said of its load so long ago is good enough to choose by */
 #define VG_PROBE_NS 50000000ULL	       /* so long is waited for a probed node while others have answered */
 #define VG_BUSY_FIRST_NS 5000000ULL    /* between two rounds over nodes that are all busy */
 #define VG_BUSY_MAX_NS 500000000ULL
 #define VG_LINK_BODY_MAX (16u << 20)	    /* of a message to us: a function's result, or a list of jobs */
 #define VG_JOB_INPUT_INLINE_MAX (64u << 10) /* input of a program that travels in its CLONE; more goes in pieces */
-
-/* Bytes from `start` to `end` are filled. */
-struct vg_buffer {
-	__u8 *data;
-	size_t start, end, room;
-};
-int vg_buffer_reserve(struct vg_buffer *buffer, size_t bytes); /* behind `end`; 0 or -ENOMEM */
-int vg_buffer_add(struct vg_buffer *buffer, const void *data, size_t length);
-void vg_buffer_free(struct vg_buffer *buffer);
-
-/* The connection to one CPU pool. */
-struct vg_link {
-	union vg_address address;
-	socklen_t address_length;
-	char text[VG_CLIENT_ADDRESS_TEXT_MAX];
-	unsigned int number; /* its place in virgo.links */
-	int fd;		     /* -1: none */
-	bool connecting;
-	bool wanted; /* by a job or a probe, though there is no connection */
-	struct vg_buffer in, out;
-	__u64 begun_ns, heard_ns; /* the attempt to connect; the last bytes */
-	__u64 ping_ns;		  /* a sign of life was asked for then; 0: none is owed */
-	__u64 retry_ns, backoff_ns;
-	__u64 failed_ns; /* 0: the last attempt did not fail */
-	struct virgo_load load;
-	__u64 load_ns;		 /* when; 0: never */
-	unsigned int jobs;	 /* whose link it is */
-	unsigned int unanswered; /* of these: SENT */
-};
 
 enum vg_job_phase { VG_PHASE_CHOOSING, VG_PHASE_SENT, VG_PHASE_RUNNING, VG_PHASE_ATTACHING, VG_PHASE_ENDED };
 
@@ -147,29 +113,20 @@ int vg_jobs_frame(struct virgo *v, struct vg_link *link, const struct vg_wire_he
 /* The link works: what was on it goes on. / It broke: before or after it worked. */
 void vg_jobs_link_up(struct virgo *v, struct vg_link *link, __u64 now_ns);
 void vg_jobs_link_down(struct virgo *v, struct vg_link *link, bool was_up, int error, __u64 now_ns);
-/* The loop's view. Both tell vg_jobs_due() when they want to be called next. */
-nfds_t vg_jobs_poll(struct virgo *v, struct pollfd *polled, nfds_t room);
-void vg_jobs_ready(struct virgo *v, const struct pollfd *polled, nfds_t count, __u64 now_ns);
 void vg_jobs_run(struct virgo *v, __u64 now_ns);
+void vg_jobs_tell(struct virgo *v); /* their ends, to those who want to hear of it */
 void vg_jobs_end(struct virgo *v); /* at the end of the client */
-void vg_jobs_due(struct virgo *v, __u64 due_ns);
 void vg_job_again(struct virgo_job *job); /* for another node, as if it had never been sent */
 void vg_job_leave_out(struct virgo_job *job, const struct vg_link *link); /* of the choice */
 void vg_job_unlink_ended(struct virgo_job *job);
 
 /* ---- job_link.c */
-struct vg_link *vg_link_at(struct virgo *v, const union vg_address *address, socklen_t length); /* NULL: -ENOMEM */
-struct vg_link *vg_link_of(struct virgo *v, const struct vg_peer *peer); /* NULL also: it has no CPU pool */
-void vg_link_want(struct virgo *v, struct vg_link *link, __u64 now_ns);
-/* A message, with our client number, a new sequence (or `sequence` if not 0), our key and our tag. 0 or -ENOMEM. */
-int vg_link_send(struct virgo *v, struct vg_link *link, const struct vg_wire_header *head, const void *body,
-		 __u32 body_length, __u64 *ret_sequence);
-void vg_link_flush(struct virgo *v, struct vg_link *link, __u64 now_ns);
-void vg_link_ready(struct virgo *v, struct vg_link *link, short events, __u64 now_ns);
-void vg_link_fail(struct virgo *v, struct vg_link *link, int error, __u64 now_ns);
-void vg_link_timers(struct virgo *v, struct vg_link *link, __u64 now_ns);
-void vg_link_probe(struct virgo *v, struct vg_link *link, __u64 now_ns);
-void vg_link_close(struct vg_link *link);
+/* NULL: -ENOMEM; of a peer also: it has no CPU pool. */
+struct vg_link *vg_job_link_at(struct virgo *v, const union vg_address *address, socklen_t length);
+struct vg_link *vg_job_link_of(struct virgo *v, const struct vg_peer *peer);
+/* A message in our owner's name, with a new sequence (or that of `head` if it has one). 0 or -ENOMEM. */
+int vg_job_say(struct virgo *v, struct vg_link *link, const struct vg_wire_header *head, const void *body,
+	       __u32 body_length, __u64 *ret_sequence);
 
 /* ---- job_choose.c */
 /* Find a node for it and send it there, or say when to try again, or let it fail. */

@@ -38,7 +38,7 @@ static bool pool_is_known(struct virgo *v, __u64 now_ns)
 	if (v->pool_asked) {
 		if (!v->internal || now_ns >= v->pool_until_ns)
 			return true;
-		vg_jobs_due(v, v->pool_until_ns);
+		vg_links_due(v, v->pool_until_ns);
 		return false;
 	}
 	v->pool_asked = true;
@@ -65,7 +65,7 @@ static unsigned int eligible(struct virgo_job *job, struct vg_link **ret_links)
 		return !was_tried(job, job->only);
 	}
 	for (unsigned int i = 0; i < v->peers_count; i++) {
-		struct vg_link *link = vg_link_of(v, v->peers[i]);
+		struct vg_link *link = vg_job_link_of(v, v->peers[i]);
 		bool known = !link || was_tried(job, link);
 
 		for (unsigned int j = 0; j < count && !known; j++)
@@ -91,16 +91,16 @@ int vg_job_node_find(struct virgo *v, const char *node, struct vg_link **ret_lin
 			return -EADDRNOTAVAIL;
 		/* By its number in the cluster where we know that, else by its place in our list. */
 		if (v->peer_of_node[number])
-			link = vg_link_of(v, v->peer_of_node[number]);
+			link = vg_job_link_of(v, v->peer_of_node[number]);
 		else if (number < v->peers_count)
-			link = vg_link_of(v, v->peers[number]);
+			link = vg_job_link_of(v, v->peers[number]);
 		else
 			return -EADDRNOTAVAIL;
 	} else {
 		error = vg_node_resolve(node, v->cpu_port, &address, &length);
 		if (error)
 			return error;
-		link = vg_link_at(v, &address, length);
+		link = vg_job_link_at(v, &address, length);
 	}
 	if (!link)
 		return -ENOMEM;
@@ -142,7 +142,7 @@ static bool probed(struct virgo_job *job, struct vg_link **drawn, unsigned int c
 	if (known + failed == count || (known && now_ns >= job->probe_ns + VG_PROBE_NS))
 		return true;
 	/* Each connection has its own end; this is only how often we look. */
-	vg_jobs_due(job->v, now_ns + VG_PROBE_NS);
+	vg_links_due(job->v, now_ns + VG_PROBE_NS);
 	return false;
 }
 
@@ -208,7 +208,7 @@ static void nobody_left(struct virgo_job *job, __u64 now_ns)
 	if (job->backoff_ns > VG_BUSY_MAX_NS)
 		job->backoff_ns = VG_BUSY_MAX_NS;
 	job->wait_ns = now_ns + job->backoff_ns;
-	vg_jobs_due(job->v, job->wait_ns);
+	vg_links_due(job->v, job->wait_ns);
 }
 
 void vg_job_choose(struct virgo_job *job, __u64 now_ns)
@@ -217,7 +217,7 @@ void vg_job_choose(struct virgo_job *job, __u64 now_ns)
 	unsigned int count, draws;
 
 	if (now_ns < job->wait_ns) {
-		vg_jobs_due(job->v, job->wait_ns);
+		vg_links_due(job->v, job->wait_ns);
 		return;
 	}
 	if (!job->only && !pool_is_known(job->v, now_ns))

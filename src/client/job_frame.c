@@ -110,7 +110,7 @@ static void tell_taken(struct virgo_job *job, __u16 number)
 	struct vg_job_stream *stream = &job->stream[number - VG_JOB_STDOUT];
 
 	stream->told = stream->taken;
-	(void)vg_link_send(job->v, job->link,
+	(void)vg_job_say(job->v, job->link,
 			   &(struct vg_wire_header){ .opcode = VG_OP_JOB_WINDOW,
 						     .ident = VG_HTOBE64(job->id),
 						     .partition = VG_HTOBE16(number),
@@ -284,7 +284,7 @@ int vg_jobs_frame(struct virgo *v, struct vg_link *link, const struct vg_wire_he
 
 	/* Its load stamp may be what a choice waits for. */
 	if (header->opcode == VG_OP_PING)
-		vg_jobs_due(v, now_ns);
+		vg_links_due(v, now_ns);
 	for (struct vg_question *question = v->questions; question; question = question->next)
 		if (question->link == link && question->sequence == VG_BE64TOH(header->sequence) &&
 		    question->opcode == header->opcode && question->sent && !question->answered) {

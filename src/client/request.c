@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/file.h"
 #include "client/near.h"
 #include "client/job.h"
 
@@ -498,13 +499,25 @@ static int timeout_until(const struct virgo *v, __u64 until_ns, __u64 now_ns)
 {
 	__u64 wake_ns = until_ns < v->timer_ns ? until_ns : v->timer_ns;
 
-	wake_ns = v->jobs_due_ns < wake_ns ? v->jobs_due_ns : wake_ns;
+	wake_ns = v->links_due_ns < wake_ns ? v->links_due_ns : wake_ns;
 
 	if (wake_ns <= now_ns)
 		return 0;
 	if (wake_ns - now_ns > 60000000000ULL)
 		return 60000;
 	return (int)((wake_ns - now_ns + 999999) / 1000000);
+}
+
+static void run_links(struct virgo *v, __u64 now_ns)
+{
+	if (now_ns >= v->links_due_ns) {
+		v->links_due_ns = ~0ULL;
+		vg_links_timers(v, now_ns);
+		vg_jobs_run(v, now_ns);
+		vg_remotes_run(v, now_ns);
+	}
+	vg_links_flush(v, now_ns);
+	vg_jobs_tell(v);
 }
 
 int vg_client_step(struct virgo *v, __u64 until_ns)
@@ -514,7 +527,7 @@ int vg_client_step(struct virgo *v, __u64 until_ns)
 	nfds_t count = 0, links;
 	__u64 now_ns = vg_now_ns();
 
-	vg_jobs_run(v, now_ns);
+	run_links(v, now_ns);
 	vg_datagram_flush(v);
 	vg_stream_open_wanted(v, now_ns);
 	for (int i = 0; i < 2; i++)
@@ -528,7 +541,7 @@ int vg_client_step(struct virgo *v, __u64 until_ns)
 			polled[count++] =
 				(struct pollfd){ .fd = peer->stream.fd, .events = vg_stream_events(&peer->stream) };
 		}
-	links = vg_jobs_poll(v, polled + count, VG_LINKS_MAX);
+	links = vg_links_poll(v, polled + count, VG_LINKS_MAX);
 	if (poll(polled, count + links, timeout_until(v, until_ns, now_ns)) < 0)
 		return errno == EINTR ? -EINTR : -errno;
 	now_ns = vg_now_ns();
@@ -547,10 +560,10 @@ int vg_client_step(struct virgo *v, __u64 until_ns)
 		if (polled[i].revents & POLLIN)
 			vg_datagram_receive(v, family_index);
 	}
-	vg_jobs_ready(v, polled + count, links, now_ns);
+	vg_links_ready(v, polled + count, links, now_ns);
 	now_ns = vg_now_ns();
 	run_timers(v, now_ns);
-	vg_jobs_run(v, now_ns);
+	run_links(v, now_ns);
 	return 0;
 }
 
@@ -559,7 +572,7 @@ int virgo_descriptors(struct virgo *v, struct pollfd *descriptors, unsigned int 
 	__u64 now_ns = vg_now_ns();
 	unsigned int filled = 0;
 
-	vg_jobs_run(v, now_ns);
+	run_links(v, now_ns);
 	vg_datagram_flush(v);
 	vg_stream_open_wanted(v, now_ns);
 	for (int i = 0; i < 2; i++)
@@ -570,7 +583,7 @@ int virgo_descriptors(struct virgo *v, struct pollfd *descriptors, unsigned int 
 			descriptors[filled++] =
 				(struct pollfd){ .fd = peer->stream.fd, .events = vg_stream_events(&peer->stream) };
 	*ret_timeout_ms = timeout_until(v, ~0ULL, now_ns);
-	return (int)(filled + vg_jobs_poll(v, descriptors + filled, count - filled));
+	return (int)(filled + vg_links_poll(v, descriptors + filled, count - filled));
 }
 
 int virgo_wait(struct virgo *v, unsigned int count, int timeout_ms)

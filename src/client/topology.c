@@ -3,7 +3,7 @@
  * The cluster's table, asked for only when a node says "another node's" of one whose address we do not know: without
  * XDP on the way nobody steers a datagram to its owner, so that no answer would ever teach us its address.
  *
- *     {"epoch":1,"self":0,"nodes":[{"node":0,"address":"10.0.0.1","port":30000,"cpu_port":10000},…],
+ *     {"epoch":1,"self":0,"nodes":[{"node":0,"address":"10.0.0.1","port":30000,"cpu_port":10000,"file_port":50000},…],
  *      "partitions":[[0,16383,0],…]}
  *
  * The reader below takes just this shape, names in any order, and gives up at the first thing that is none of it: what
@@ -83,7 +83,7 @@ static void learn_address(struct virgo *v, __u32 node, const char *text, __u16 p
 
 static bool take_node(struct reader *r, struct virgo *v)
 {
-	__u32 node = VG_NODE_NONE, port = 0, cpu_port = ~0u;
+	__u32 node = VG_NODE_NONE, port = 0, cpu_port = ~0u, file_port = ~0u;
 	char name[TEXT_MAX], address[TEXT_MAX] = "";
 
 	do {
@@ -95,6 +95,8 @@ static bool take_node(struct reader *r, struct virgo *v)
 			taken = take_number(r, 65535, &port);
 		else if (taken && strcmp(name, "cpu_port") == 0)
 			taken = take_number(r, 65535, &cpu_port);
+		else if (taken && strcmp(name, "file_port") == 0)
+			taken = take_number(r, 65535, &file_port);
 		else if (taken && strcmp(name, "address") == 0)
 			taken = take_text(r, address);
 		else
@@ -107,6 +109,10 @@ static bool take_node(struct reader *r, struct virgo *v)
 	if (node < VG_NODES_MAX && v->peer_of_node[node] && cpu_port != ~0u) {
 		v->peer_of_node[node]->cpu_port = (__u16)cpu_port;
 		v->peer_of_node[node]->cpu_off = cpu_port == 0;
+	}
+	if (node < VG_NODES_MAX && v->peer_of_node[node] && file_port != ~0u) {
+		v->peer_of_node[node]->file_port = (__u16)file_port;
+		v->peer_of_node[node]->file_off = file_port == 0;
 	}
 	return skip_to(r, '}');
 }
