@@ -28,7 +28,7 @@ struct cli {
 	const char *command;
 	const char *nodes, *key_file; /* NULL: the library's defaults */
 	const char *owner;	      /* of jobs; NULL: this process */
-	unsigned int cpu_port;
+	unsigned int cpu_port, file_port;
 	__u64 timeout_ms, window;
 	size_t near_bytes;  /* of a near cache; 0: none */
 	unsigned int flags; /* VIRGO_NO_UDP … */
@@ -61,6 +61,8 @@ int cli_parse_exit(int parsed);
 
 /* Open the client. CLI_OK, or what to leave with after the message was printed. */
 int cli_connect(struct cli *cli);
+/* One more client, for another thread. */
+int cli_connect_other(struct cli *cli, struct virgo **ret_virgo);
 
 /* ---- output.c -------------------------------------------------------------------------------------------------- */
 
@@ -131,6 +133,16 @@ int cli_restore(struct cli *cli, int argc, char **argv);
 int cli_snapshot_read(struct cli *cli, int argc, char **argv);
 int cli_top(struct cli *cli, int argc, char **argv);
 int cli_top_mem(struct cli *cli, bool once, __u64 interval_ms); /* virgo top mem: called by cli_top */
+int cli_ls(struct cli *cli, int argc, char **argv);
+int cli_cat(struct cli *cli, int argc, char **argv);
+int cli_put(struct cli *cli, int argc, char **argv);
+int cli_cp(struct cli *cli, int argc, char **argv);
+int cli_sync(struct cli *cli, int argc, char **argv);
+int cli_mv(struct cli *cli, int argc, char **argv);
+int cli_rm(struct cli *cli, int argc, char **argv);
+int cli_mkdir(struct cli *cli, int argc, char **argv);
+int cli_stat(struct cli *cli, int argc, char **argv);
+int cli_du(struct cli *cli, int argc, char **argv);
 int cli_hotkeys(struct cli *cli, int argc, char **argv);
 int cli_lb(struct cli *cli, int argc, char **argv);
 int cli_nodes(struct cli *cli, int argc, char **argv);

@@ -9,6 +9,7 @@
 
 #include "base/number.h"
 #include "cli/cli.h"
+#include "cli/file.h"
 
 #define NEAR_BYTES (64u << 20)
 
@@ -31,6 +32,8 @@ static int put_value(struct cli *cli, const char *path, const void *data, size_t
 struct get_options {
 	const char *path;
 	unsigned long near; /* reads through a near cache; 0: one read without */
+	struct file_copy files;
+	bool of_files; /* one of their options */
 };
 
 static bool get_option(void *context, int option, const char *value)
@@ -41,8 +44,12 @@ static bool get_option(void *context, int option, const char *value)
 		options->near = strtoul(value, NULL, 10);
 		return options->near > 0;
 	}
-	options->path = value;
-	return true;
+	if (option == 'o') {
+		options->path = value;
+		return true;
+	}
+	options->of_files = true;
+	return file_copy_option(&options->files, option, value);
 }
 
 /* Read again and again, and say where the values came from. */
@@ -72,16 +79,24 @@ int cli_get(struct cli *cli, int argc, char **argv)
 {
 	static const struct option own[] = { { "output", required_argument, NULL, 'o' },
 					     { "near", required_argument, NULL, OPTION_NEAR },
+					     FILE_COPY_OPTIONS,
 					     { 0 } };
 	struct get_options options = { 0 };
-	int first = cli_parse(cli, argc, argv, own, get_option, &options, 1, 1), code, error;
-	const char *path = options.path;
+	int first, code, error;
+	const char *path;
 	void *value;
 	size_t length;
 	json_t *object;
 
+	file_copy_init(&options.files, cli);
+	first = cli_parse(cli, argc, argv, own, get_option, &options, 1, -1);
 	if (first < 0)
 		return cli_parse_exit(first);
+	if (argc - first > 1 && !options.path && !options.near)
+		return file_get(&options.files, argc - first, argv + first);
+	if (argc - first > 1 || options.of_files)
+		return cli_complain(cli, CLI_USAGE, "get takes a key, or files of the pool and where they shall go");
+	path = options.path;
 	cli->near_bytes = options.near ? NEAR_BYTES : 0;
 	code = cli_connect(cli);
 	if (code)

@@ -7,15 +7,18 @@
 
 #include "base/number.h"
 #include "cli/cli.h"
+#include "cli/file.h"
 #include "cli/job.h"
 
 #define OPTIONS_MAX 48
 #define CLI_TIMEOUT_MS_MAX 86400000
 
 const struct cli_command cli_commands[] = {
-	{ "get", "KEY", "print the value of a key",
+	{ "get", "KEY | PATH... LOCAL", "print the value of a key; with more arguments: copy files of the pool to here",
+	  "of a key:\n"
 	  "  -o, --output FILE    write the value there\n"
-	  "  --near N             read it N times through a near cache, and say how many came from there",
+	  "  --near N             read it N times through a near cache, and say how many came from there\n"
+	  "of files (LOCAL may be -, standard output, for one):\n" FILE_COPY_OPTIONS_HELP,
 	  cli_get },
 	{ "set", "KEY VALUE|-", "set a key; - reads the value from standard input",
 	  "  --ex SPAN            the key lives so long: 30, 1.5s, 200ms, 2m, 1h, 7d\n"
@@ -115,6 +118,47 @@ const struct cli_command cli_commands[] = {
 	{ "attach", "JOB", "stay with a job: its output, its end; our input is its own",
 	  "  --no-input           our standard input is left alone", cli_attach },
 	{ "kill", "JOB...", "end jobs", "  -s, --signal NAME    with a signal (default: cancel them)", cli_kill },
+	{ "ls", "[PATH...]", "list directories of the file pool",
+	  "  -l, --long           with mode, links, owner, size, time and node\n"
+	  "  -R, --recursive      and those in them\n"
+	  "  -d, --directory      the directories themselves\n"
+	  "  -H, --human          sizes in KiB, MiB, GiB",
+	  cli_ls },
+	{ "cat", "PATH...", "print files of the pool", NULL, cli_cat },
+	{ "put", "LOCAL... PATH", "copy files from here into the pool; LOCAL may be -, standard input",
+	  FILE_COPY_OPTIONS_HELP FILE_STRIPE_HELP, cli_put },
+	{ "cp", "SOURCE... PLACE", "copy files: :PATH is in the pool, all else is here",
+	  FILE_COPY_OPTIONS_HELP FILE_STRIPE_HELP, cli_cp },
+	{ "sync", "SOURCE PLACE", "make PLACE like SOURCE, a tree or a file; :PATH is in the pool",
+	  "      --delete         also what is not in SOURCE\n"
+	  "      --checksum       compare what is in the files (XXH3), not their sizes and times\n"
+	  "      --verify         read back what was written and compare\n"
+	  "      --dry-run        say what would be done\n"
+	  "  -v, --verbose        name each file\n"
+	  "      --workers N      so many files at a time (default 8)\n"
+	  "      --no-progress    no bar on a terminal\n" FILE_STRIPE_HELP
+	  "What was interrupted goes on where it was: files that are done are not done again, and a large one goes on\n"
+	  "from its last note.",
+	  cli_sync },
+	{ "mv", "SOURCE... PLACE", "rename files and directories of the pool",
+	  "      --no-replace     leave alone what is there", cli_mv },
+	{ "rm", "PATH...", "remove files of the pool",
+	  "  -r, --recursive      directories, with all that is below them\n"
+	  "  -f, --force          what is not there is no error\n"
+	  "  -v, --verbose        name each",
+	  cli_rm },
+	{ "mkdir", "PATH...", "make directories in the pool",
+	  "  -p, --parents        and those that lead there; one that exists is no error\n"
+	  "  -m, --mode MODE      permissions, octal (default 755)\n"
+	  "      --home N         the files made in it shall live on that node",
+	  cli_mkdir },
+	{ "stat", "[PATH...]", "show what is known of files; without one, of the whole file pool",
+	  "      --no-follow      of symbolic links themselves", cli_stat },
+	{ "du", "[PATH...]", "add up what files take",
+	  "  -s, --summarize      of the arguments alone\n"
+	  "  -b, --bytes          exactly\n"
+	  "      --apparent-size  how long they are, not what they take",
+	  cli_du },
 	{ "hotkeys", "", "show the keys of every node that are asked for most",
 	  "  --count N            so many a node (default 10, at most 128)", cli_hotkeys },
 	{ "top", "[mem]", "show nodes and jobs, live; with mem: the memory pool",
@@ -133,11 +177,20 @@ static const char general_help[] =
 	"      --no-udp         TCP only\n"
 	"      --no-tcp         UDP only\n"
 	"      --cpu-port N     of the nodes' CPU pools (default 10000, or what the cluster's table says)\n"
+	"      --file-port N    of the nodes' file pools (default 50000, or what the cluster's table says)\n"
 	"      --any-node       do not learn which node owns what: ask the given nodes in turn\n"
 	"  -h, --help           this, or the help of a command\n"
 	"      --version\n";
 
-enum { GENERAL_NO_UDP = 1, GENERAL_NO_TCP, GENERAL_ANY_NODE, GENERAL_CPU_PORT, GENERAL_JSON, GENERAL_VERSION };
+enum {
+	GENERAL_NO_UDP = 1,
+	GENERAL_NO_TCP,
+	GENERAL_ANY_NODE,
+	GENERAL_CPU_PORT,
+	GENERAL_FILE_PORT,
+	GENERAL_JSON,
+	GENERAL_VERSION
+};
 
 static const struct option general_options[] = {
 	{ "node", required_argument, NULL, 'n' },
@@ -148,6 +201,7 @@ static const struct option general_options[] = {
 	{ "no-tcp", no_argument, NULL, GENERAL_NO_TCP },
 	{ "any-node", no_argument, NULL, GENERAL_ANY_NODE },
 	{ "cpu-port", required_argument, NULL, GENERAL_CPU_PORT },
+	{ "file-port", required_argument, NULL, GENERAL_FILE_PORT },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, GENERAL_VERSION },
 };
@@ -170,7 +224,7 @@ static void print_help(const struct cli *cli)
 		printf("virgo %s [OPTION...] %s\n%s\n\n%s%s", command->name, command->arguments, command->help,
 		       command->options ? command->options : "", command->options ? "\n\n" : "");
 	} else {
-		printf("virgo [OPTION...] COMMAND ...\nThe command line of the VIRGO memory pool.\n\n");
+		printf("virgo [OPTION...] COMMAND ...\nThe command line of VIRGO's pools.\n\n");
 		for (command = cli_commands; command->name; command++)
 			printf("  %-8s %-15s %s\n", command->name, command->arguments, command->help);
 		printf("\n");
@@ -178,11 +232,21 @@ static void print_help(const struct cli *cli)
 	printf("%s", general_help);
 }
 
-/* 0: taken; else what cli_parse returns. */
-static int general_option(struct cli *cli, int option)
+static int port_option(const char *name, unsigned int *ret_port)
 {
 	__u64 number;
 
+	if (vg_number_parse(optarg, 65535, &number) || !number) {
+		fprintf(stderr, "virgo: %s: not a port: %s\n", name, optarg);
+		return CLI_PARSE_USAGE;
+	}
+	*ret_port = (unsigned int)number;
+	return 0;
+}
+
+/* 0: taken; else what cli_parse returns. */
+static int general_option(struct cli *cli, int option)
+{
 	switch (option) {
 	case 'n':
 		cli->nodes = optarg;
@@ -209,12 +273,9 @@ static int general_option(struct cli *cli, int option)
 		cli->flags |= VIRGO_ASK_ANY;
 		return 0;
 	case GENERAL_CPU_PORT:
-		if (!vg_number_parse(optarg, 65535, &number) && number) {
-			cli->cpu_port = (unsigned int)number;
-			return 0;
-		}
-		fprintf(stderr, "virgo: --cpu-port: not a port: %s\n", optarg);
-		return CLI_PARSE_USAGE;
+		return port_option("--cpu-port", &cli->cpu_port);
+	case GENERAL_FILE_PORT:
+		return port_option("--file-port", &cli->file_port);
 	case GENERAL_VERSION:
 		printf("virgo %s\n", virgo_version());
 		return CLI_PARSE_HELP;
@@ -304,7 +365,7 @@ int cli_parse_exit(int parsed)
 	return parsed == CLI_PARSE_HELP ? CLI_OK : CLI_USAGE;
 }
 
-int cli_connect(struct cli *cli)
+int cli_connect_other(struct cli *cli, struct virgo **ret_virgo)
 {
 	struct virgo_options options = {
 		.size = sizeof(options),
@@ -316,16 +377,19 @@ int cli_connect(struct cli *cli)
 		.near_bytes = cli->near_bytes,
 		.owner = cli->owner,
 		.cpu_port = (__u16)cli->cpu_port,
+		.file_port = (__u16)cli->file_port,
 	};
 	char why[256] = "";
-	int error;
+	int error = virgo_connect(ret_virgo, &options, why, sizeof(why));
 
-	if (cli->virgo)
-		return CLI_OK;
-	error = virgo_connect(&cli->virgo, &options, why, sizeof(why));
 	if (error)
 		return cli_complain(cli, error == -EINVAL ? CLI_USAGE : CLI_OTHER, "%s", why);
 	return CLI_OK;
+}
+
+int cli_connect(struct cli *cli)
+{
+	return cli->virgo ? CLI_OK : cli_connect_other(cli, &cli->virgo);
 }
 
 int main(int argc, char **argv)
