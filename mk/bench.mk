@@ -27,6 +27,12 @@ $(B)/bench/plugins/echo.so: bench/plugins/echo.c include/virgo/function.h | deps
 $(B)/bench/clone: $(B)/obj/bench/micro/clone.o $(B)/libvirgo.a
 	$(call link,)
 
+# The file pool and its peers; without libnfs's headers (scripts/deps bench-file) all but NFS.
+BENCH_NFS := $(if $(wildcard /usr/include/nfsc/libnfs.h),yes)
+$(call bench_object,$(wildcard bench/files/*.c)): EXTRA_CFLAGS = -I. $(if $(BENCH_NFS),-DVG_BENCH_NFS)
+$(B)/bench/files: $(call bench_object,$(wildcard bench/files/*.c) bench/load/histogram.c) $(B)/libvirgo.a
+	$(call link,$(if $(BENCH_NFS),-lnfs) -lpthread)
+
 $(B)/bench/store: $(B)/obj/bench/micro/store.o $(BENCH_COMMON) $(call room_archives,pool base)
 	$(call link,-lpthread -lm)
 
@@ -62,7 +68,7 @@ bench-cpu: all
 	@$(MAKE) --no-print-directory bench-programs
 	@bench/cpu $(B)
 
-.PHONY: bench bench-cpu bench-mem bench-programs
+.PHONY: bench bench-cpu bench-mem bench-file bench-programs
 bench-programs: $(BENCH_PROGRAMS)
 
 bench: all
@@ -74,6 +80,11 @@ bench-mem: all
 	@scripts/deps bench
 	@$(MAKE) --no-print-directory bench-programs
 	@bench/mem $(B)
+
+bench-file: all
+	@scripts/deps bench-file
+	@$(MAKE) --no-print-directory $(B)/bench/files
+	@bench/file $(B)
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(sort $(wildcard bench/*/*.c)))
 

@@ -43,7 +43,7 @@ class Sshd:
         with open(f"{self.folder}/sshd_config", "w") as file:
             file.write(f"HostKey {self.folder}/host\nAuthorizedKeysFile {self.folder}/allowed\nStrictModes no\n"
                        f"PidFile none\nUsePAM no\nPasswordAuthentication no\nMaxStartups 100\nMaxSessions 100\n"
-                       f"PermitRootLogin yes\nListenAddress 0.0.0.0\nPort {self.port}\n")
+                       f"PermitRootLogin yes\nListenAddress 0.0.0.0\nPort {self.port}\nSubsystem sftp internal-sftp\n")
         self.process = Everywhere("sshd", [sshd, "-D", "-e", "-f", f"{self.folder}/sshd_config"])
         self.process.start()
         self.process.wait_until(lambda: connects(self.port), f"port {self.port}")
