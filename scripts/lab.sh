@@ -7,7 +7,8 @@
 #   LAB_BUILD    the build folder
 #   lab_up N     namespaces and links for N nodes and a client
 #   lab_node I   run a command on node I;    lab_client runs it on the client
-#   lab_start I  agent and daemon of node I; LAB_VIRGOD_FLAGS has further flags, LAB_XDP=no leaves BPF out
+#   lab_start I  agent and daemon of node I; LAB_VIRGOD_FLAGS has further flags, LAB_XDP=no leaves BPF out,
+#                LAB_FILES=yes gives it a file pool on LAB_DIR/filesI
 #   lab_slow I PERCENT   before lab_start: the node and its jobs get so much of one processor, or, where there is no
 #                        cgroup for it, run with low priority
 #   lab_stop I   end node I's daemon in order;    lab_kill I: kill -9
@@ -18,6 +19,7 @@ LAB_DIR=
 LAB_NODES=0
 LAB_XDP=${LAB_XDP:-yes}
 LAB_VIRGOD_FLAGS=${LAB_VIRGOD_FLAGS:-}
+LAB_FILES=${LAB_FILES:-no}
 declare -a LAB_PIDS=() LAB_CGROUP=() LAB_NICE=()
 
 lab_address() { echo "10.77.0.$((10 + $1))"; }
@@ -99,14 +101,15 @@ lab_slow() {
 }
 
 lab_daemon() {
-	local i=$1 procs=/dev/null
+	local i=$1 procs=/dev/null files=
 	[ -z "${LAB_CGROUP[i]:-}" ] || procs=${LAB_CGROUP[i]}/cgroup.procs
+	[ "$LAB_FILES" = no ] || { files=$LAB_DIR/files$i && mkdir -p "$files"; }
 	# Not through a function: $! must be the daemon, not a shell around it.
 	# shellcheck disable=SC2086,SC2016 # flags are a list; the inner shell's own
 	sh -c 'echo $$ > "$0" && exec "$@"' "$procs" nice -n "${LAB_NICE[i]:-0}" ip netns exec "$LAB-n$i" \
 		"$LAB_BUILD/virgod" --listen "$(lab_address "$i")" --nodes "$(lab_list)" \
 		--key-file "$LAB_DIR/key" --pin-root "$LAB_DIR/bpf$i" --workers 1 \
-		--arena-size 64m --heap-size 256m $LAB_VIRGOD_FLAGS \
+		--arena-size 64m --heap-size 256m ${files:+--file-root "$files"} $LAB_VIRGOD_FLAGS \
 		2>> "$LAB_DIR/virgod$i.log" &
 	LAB_PIDS[i]=$!
 	lab_wait_port "$i"

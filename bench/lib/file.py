@@ -184,7 +184,7 @@ class Lab:
         self.mount("sshfs", [program("sshfs"), "-f", "-p", self.sshd.port, "-F", "none", "-o", options,
                              f"{ssh[-1]}:{self.make('sshfs')}", f"{self.folder}/mnt-sshfs"])
         if os.path.exists(f"{self.build}/virgo-mount"):
-            self.mount("virgo mount", [f"{self.build}/virgo", "--file-port", self.virgod.file_port, "mount",
+            self.mount("virgo mount", [f"{self.build}/virgo-mount", "--file-port", self.virgod.file_port,
                                        "--foreground", f"{self.folder}/mnt-virgo"], self.virgod.environment())
         else:
             self.absent.append("virgo mount: build/virgo-mount was not built")

@@ -481,13 +481,15 @@ static void copy_directory(struct file_copy *copy, const char *from, const char 
 		tell(copy, "directory", to);
 	}
 	error = file_list(virgo, file_from(copy, from), &here);
-	/* A list with holes must not delete what is behind them. */
-	if (!error && copy->sync && old)
-		error = file_list(virgo, file_to(copy, to), &there);
 	if (error)
-		file_copy_failed(copy, virgo, error, from);
-	else
-		copy_entries(copy, from, to, &here, &there);
+		file_copy_failed(copy, copy->from_pool ? virgo : NULL, error, from);
+	/* A node is silent: what the others have is copied. But nothing is deleted because it is not in half a list. */
+	if (!error && copy->sync && old) {
+		error = file_list(virgo, file_to(copy, to), &there);
+		if (error)
+			file_copy_failed(copy, copy->to_pool ? virgo : NULL, error, to);
+	}
+	copy_entries(copy, from, to, &here, &there);
 	file_list_free(&here);
 	file_list_free(&there);
 	if (copy->preserve && !copy->dry_run && note_directory(copy, to, stat))

@@ -17,6 +17,7 @@ enum cli_exit cli_exit_of(int error)
 	case ESTALE:
 		return CLI_NOT_FOUND;
 	case EHOSTUNREACH:
+	case EHOSTDOWN:
 	case ETIMEDOUT:
 	case ECONNRESET:
 		return CLI_UNREACHABLE;
