@@ -4,31 +4,6 @@
 
 #include <errno.h>
 
-#include "proto/frame.h"
-
-int vg_exports_init(struct vg_file_pool *pool)
-{
-	pool->exports = vg_file_alloc(pool, sizeof(*pool->exports));
-	if (!pool->exports)
-		return -ENOMEM;
-	pool->exports[0] = (struct vg_file_export){
-		.key = vg_cluster_key(pool->env->cluster), .prefix = "", .read_only = pool->settings->read_only
-	};
-	pool->export_count = 1;
-	return 0;
-}
-void vg_exports_deinit(struct vg_file_pool *pool)
-{
-	vg_file_free(pool, pool->exports);
-}
-const struct vg_file_export *vg_export_find(const struct vg_file_pool *pool, const struct vg_wire_header *header,
-					    const __u8 *key_padded)
-{
-	const struct vg_file_export *export = &pool->exports[0];
-
-	return !export->key || vg_frame_tag_right(export->key, header, key_padded) ? export : NULL;
-}
-
 int vg_quotas_init(struct vg_file_pool *pool)
 {
 	return 0;

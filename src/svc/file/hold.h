@@ -32,6 +32,8 @@ void vg_exports_deinit(struct vg_file_pool *pool);
 /* The export whose key the message's tag is made with; NULL: none. `key_padded`: the bytes behind the header. */
 const struct vg_file_export *vg_export_find(const struct vg_file_pool *pool, const struct vg_wire_header *header,
 					    const __u8 *key_padded);
+/* Of who sends no tag and speaks text; NULL: they are not let in. */
+const struct vg_file_export *vg_export_without_key(const struct vg_file_pool *pool);
 
 /* ---- quota.c ----------------------------------------------------------------------------------------------------- */
 

@@ -198,22 +198,28 @@ void vg_link_put(struct vg_file_link *link)
 		vg_file_free(link->pool, link);
 }
 
-void vg_link_closed(struct vg_session *session)
+/* Nothing that arrives on it counts any more. */
+static void deafen(struct vg_file_link *link)
 {
-	struct vg_file_link *link = session->state.pointer;
-	struct vg_file_op *receiving;
+	struct vg_file_op *receiving = link->receiving;
 
-	if (!link)
-		return;
 	link->gone = true;
 	vg_link_unwait(link);
 	leave(link);
-	receiving = link->receiving;
 	link->receiving = NULL;
 	if (receiving) {
 		receiving->session = NULL;
 		vg_op_fail(receiving, -ECONNRESET); /* it has not begun, and nobody hears it */
 	}
+}
+
+void vg_link_closed(struct vg_session *session)
+{
+	struct vg_file_link *link = session->state.pointer;
+
+	if (!link)
+		return;
+	deafen(link);
 	vg_link_put(link);
 }
 
@@ -254,7 +260,7 @@ static __u64 lease_of(const struct vg_file_session *asked)
  * The same client has come back before its old connection is known to be lost: what is still unread there came before
  * what it sends again here, and must not be carried out behind it.
  */
-static void cut_others(struct vg_file_client *client, const struct vg_file_link *link)
+static void cut_others(struct vg_file_client *client, const struct vg_file_link *link, __u64 wire_client)
 {
 	struct vg_file_link *other, *next;
 
@@ -262,10 +268,9 @@ static void cut_others(struct vg_file_client *client, const struct vg_file_link 
 		struct vg_session *session = other->gone ? NULL : vg_session_find(client->pool->env, other->session);
 
 		next = other->next;
-		if (other == link || other->wire_client != link->wire_client)
+		if (other == link || other->wire_client != wire_client)
 			continue;
-		leave(other);
-		other->gone = true;
+		deafen(other);
 		if (session)
 			(void)vg_session_kill(client->pool->env, session->id);
 	}
@@ -303,6 +308,7 @@ void vg_session_run(struct vg_file_op *op)
 		vg_op_fail(op, op->ident ? -ESTALE : -EUSERS);
 		return;
 	}
+	cut_others(client, link, op->wire_client);
 	if (!link->client && client->link_count >= VG_FILE_CONNECTIONS_MAX) {
 		vg_op_fail(op, -EUSERS);
 		return;
@@ -312,7 +318,6 @@ void vg_session_run(struct vg_file_op *op)
 	if (!link->client)
 		join(link, client);
 	link->wire_client = op->wire_client;
-	cut_others(client, link);
 	answer_session(op, client);
 }
 
