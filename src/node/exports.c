@@ -110,7 +110,7 @@ static struct vg_file_export_settings *section_of(struct reading *reading, const
 	}
 	export = &reading->export[reading->count];
 	if (!name[0] || strlen(name) >= sizeof(export->name)) {
-		complain(reading, -EINVAL, "%s", name[0] ? "a name is too long" : "a key stands before the first [name]");
+		complain(reading, -EINVAL, name[0] ? "a name is too long" : "a key before the first [name]");
 		return NULL;
 	}
 	reading->count++;

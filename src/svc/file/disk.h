@@ -77,6 +77,12 @@ int vg_disk_list(int root_fd, const char *path, __u64 cursor, vg_disk_entry_fn f
 int vg_disk_stat_at(int dir_fd, const char *name, struct statx *ret_stat);
 int vg_disk_readlink_at(int dir_fd, const char *name, char *buffer, size_t bytes);
 
+/* disk_watch.c. An inotify descriptor to read events from; does not block. */
+int vg_disk_watcher_new(void);
+/* Watch a file or a directory for these of inotify's events too: the number its events have. */
+int vg_disk_watch(int root_fd, int watcher_fd, const char *path, __u32 mask, char *ret_target);
+void vg_disk_unwatch(int watcher_fd, int watch); /* does not block */
+
 /* Does not block. */
 int vg_disk_random(void *data, size_t bytes);
 

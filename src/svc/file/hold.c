@@ -28,14 +28,3 @@ void vg_quota_settle(struct vg_file_op *op, int error)
 void vg_quota_statfs(const struct vg_file_op *op, struct vg_file_statfs *statfs)
 {
 }
-
-int vg_watches_init(struct vg_file_pool *pool)
-{
-	return 0;
-}
-void vg_watches_deinit(struct vg_file_pool *pool)
-{
-}
-void vg_watch_client_ended(struct vg_file_client *client)
-{
-}

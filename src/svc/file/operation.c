@@ -55,6 +55,8 @@ static const struct vg_file_operation operations[] = {
 	AT(SEEK) = { vg_bytes_seek, IDENT },
 	AT(FETCH) = { vg_bytes_fetch, NAME, 0, 0, FETCHED },
 	AT(PUT) = { vg_bytes_put, NAME | CHANGES | ONCE | GROWS, 0, VG_FILE_DATA_MAX },
+	AT(WATCH) = { vg_watch_run, KEY | ONCE },
+	AT(UNWATCH) = { vg_unwatch_run, ONCE },
 	AT(LOCK) = { vg_lock_run, IDENT | ONCE, sizeof(struct vg_file_lock), sizeof(struct vg_file_lock) },
 #undef AT
 };
