@@ -21,7 +21,8 @@ include mk/install.mk
 
 .PHONY: all deps demo demo-cpu run check check-root test bench clean help
 
-all: deps $(B)/virgod $(B)/virgo-spawner $(B)/virgo-agent $(B)/virgo $(B)/libvirgo.so $(B)/libvirgo.a $(BPF_OBJECTS)
+all: deps $(B)/virgod $(B)/virgo-spawner $(B)/virgo-agent $(B)/virgo $(B)/virgo-mount \
+	$(B)/libvirgo.so $(B)/libvirgo.a $(BPF_OBJECTS)
 
 deps:
 	@scripts/deps build

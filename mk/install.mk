@@ -6,6 +6,7 @@ INSTALL_FILES = \
 	$(B)/virgo-spawner:sbin/virgo-spawner:755 \
 	$(B)/virgo-agent:sbin/virgo-agent:755 \
 	$(B)/virgo:bin/virgo:755 \
+	$(B)/virgo-mount:bin/virgo-mount:755 \
 	$(B)/libvirgo.so:lib/libvirgo.so.$(VERSION):755 \
 	$(B)/libvirgo.a:lib/libvirgo.a:644 \
 	$(foreach h,$(wildcard include/virgo/*.h),$(h):$(h):644) \

@@ -18,13 +18,14 @@ CLIENT := $(call room_objects,src/client)
 CLI := $(call room_objects,src/cli)
 DAEMON := $(call room_objects,src/daemon)
 SPAWN := $(call room_objects,src/spawn)
+MOUNT := $(call room_objects,src/mount)
 LOADER := $(call room_objects,loader)
 
 DAEMON_LIBS := -luring -lbpf -linih -lsystemd -ljansson -lzstd -lpthread -lm
 LOADER_LIBS := -lxdp -lbpf -lcap -lmicrohttpd -ljansson -lsystemd -lpthread
 CLI_LIBS := -ljansson -lpthread -lm
 
-OBJECTS = $(BASE) $(SIM) $(URING) $(PROTO) $(POOL) $(SVC) $(NODE) $(CLIENT) $(CLI) $(DAEMON) $(SPAWN) $(LOADER)
+OBJECTS = $(BASE) $(SIM) $(URING) $(PROTO) $(POOL) $(SVC) $(NODE) $(CLIENT) $(CLI) $(DAEMON) $(SPAWN) $(MOUNT) $(LOADER)
 
 $(B)/obj/%.o: %.c | deps
 	$(call say,CC,$<)
@@ -92,6 +93,11 @@ $(B)/libvirgo.so: $(CLIENT) src/client/libvirgo.map
 # Of the pool only the formats on disk, for commands that read files.
 $(B)/virgo: $(CLI) $(B)/libvirgo.a $(call room_archives,pool base)
 	$(call link,$(CLI_LIBS))
+
+# The file pool as a file system; `virgo mount` runs it.
+$(MOUNT): EXTRA_CFLAGS = -isystem /usr/include/fuse3
+$(B)/virgo-mount: $(MOUNT) $(B)/libvirgo.a $(call room_archives,base)
+	$(call link,-lfuse3 -lsystemd -lpthread)
 
 # Small programs that show the library, linked as a user would link them: with the shared object.
 EXAMPLES := $(patsubst %.c,$(B)/%,$(sort $(wildcard examples/*.c)))

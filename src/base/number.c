@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -53,6 +54,27 @@ int vg_size_parse(const char *text, __u64 max, __u64 *ret_bytes)
 			if (number > max >> suffixes[i].shift)
 				return -ERANGE;
 			*ret_bytes = number << suffixes[i].shift;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+int vg_span_parse(const char *text, __u64 max_ms, __u64 *ret_ms)
+{
+	static const struct {
+		const char *unit;
+		double ms;
+	} units[] = { { "", 1e3 }, { "ms", 1 }, { "s", 1e3 }, { "m", 60e3 }, { "h", 3600e3 }, { "d", 86400e3 } };
+	char *end;
+	double number = strtod(text, &end);
+
+	if (end == text || text[0] < '0' || text[0] > '9' || !(number >= 0 && number < 1e12))
+		return -EINVAL;
+	for (unsigned int i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (strcmp(end, units[i].unit) == 0) {
+			if (number * units[i].ms > (double)max_ms)
+				return -ERANGE;
+			*ret_ms = (__u64)(number * units[i].ms + 0.5);
 			return 0;
 		}
 	return -EINVAL;

@@ -9,5 +9,7 @@
 int vg_number_parse(const char *text, __u64 max, __u64 *ret_number);
 /* The same with a binary suffix: k, m, g (also kb, kib …), any case. Bytes. */
 int vg_size_parse(const char *text, __u64 max, __u64 *ret_bytes);
+/* "30", "1.5s", "200ms", "2m", "1h", "7d" in milliseconds; a bare number is seconds. */
+int vg_span_parse(const char *text, __u64 max_ms, __u64 *ret_ms);
 
 #endif

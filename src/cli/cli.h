@@ -146,5 +146,7 @@ int cli_du(struct cli *cli, int argc, char **argv);
 int cli_hotkeys(struct cli *cli, int argc, char **argv);
 int cli_lb(struct cli *cli, int argc, char **argv);
 int cli_nodes(struct cli *cli, int argc, char **argv);
+int cli_mount(struct cli *cli, int argc, char **argv);
+int cli_umount(struct cli *cli, int argc, char **argv);
 
 #endif

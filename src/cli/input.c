@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "cli/cli.h"
 #include "virgo/limits.h"
 
@@ -83,19 +84,5 @@ bool cli_handle(const char *text, __u64 *ret_handle)
 
 bool cli_span(const char *text, __u64 *ret_ms)
 {
-	static const struct {
-		const char *unit;
-		double ms;
-	} units[] = { { "", 1e3 }, { "ms", 1 }, { "s", 1e3 }, { "m", 60e3 }, { "h", 3600e3 }, { "d", 86400e3 } };
-	char *end;
-	double number = strtod(text, &end);
-
-	if (end == text || text[0] < '0' || text[0] > '9' || !(number >= 0 && number < 1e12))
-		return false;
-	for (unsigned int i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-		if (strcmp(end, units[i].unit) == 0) {
-			*ret_ms = (__u64)(number * units[i].ms + 0.5);
-			return true;
-		}
-	return false;
+	return !vg_span_parse(text, (__u64)1e15, ret_ms);
 }

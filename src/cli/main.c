@@ -159,6 +159,10 @@ const struct cli_command cli_commands[] = {
 	  "  -b, --bytes          exactly\n"
 	  "      --apparent-size  how long they are, not what they take",
 	  cli_du },
+	{ "mount", "[OPTION...] DIR", "show the file pool as a file system at DIR",
+	  "  virgo mount --help   names the options", cli_mount },
+	{ "umount", "DIR...", "take such a file system away",
+	  "  -l, --lazy           now, also where somebody uses it: it ends with the last of them", cli_umount },
 	{ "hotkeys", "", "show the keys of every node that are asked for most",
 	  "  --count N            so many a node (default 10, at most 128)", cli_hotkeys },
 	{ "top", "[mem]", "show nodes and jobs, live; with mem: the memory pool",
