@@ -96,9 +96,16 @@ test-crash: test-deps
 	@$(MAKE) --no-print-directory all $(B)/tests/netns/crash_ledger
 	@VG_CRASH_KILLS=$${VG_CRASH_KILLS:-200} VG_TEST_TIMEOUT_S=7200 tests/run $(B) crash
 
+# The file pool at length: what tests/file has, and what `make test` runs of it in small.
+.PHONY: test-file
+test-file: test-deps
+	@scripts/deps test-file bench-file
+	@$(MAKE) --no-print-directory root-programs
+	@VG_FILE_LONG=1 VG_TEST_TIMEOUT_S=500 tests/run $(B) file
+
 .PHONY: check-programs root-programs
 check-programs: all $(UNIT_TESTS) $(SIM_TESTS) $(FUZZERS)
 root-programs: all $(BPF_TESTS) $(HELPERS) examples $(TEST_PLUGINS) $(TEST_KERNEL_PROGRAMS) \
-	$(B)/bench/load $(B)/bench/uring_echo $(B)/bench/clone $(B)/bench/plugins/echo.so
+	$(B)/bench/load $(B)/bench/uring_echo $(B)/bench/clone $(B)/bench/plugins/echo.so $(B)/bench/files
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(wildcard $(addsuffix /*.c,$(TEST_OBJECT_DIRS))))

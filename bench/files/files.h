@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The same work on files by different ways: through a mount (or the disk itself), libvirgo, libnfs, 9P. A client belongs
- * to one thread. Results are 0 or a count, or a negative errno.
+ * The same work on files by different ways: through a mount (or the disk itself), libvirgo, libnfs, 9P. A client
+ * belongs to one thread. Results are 0 or a count, or a negative errno.
  */
 #ifndef VG_BENCH_FILES_H
 #define VG_BENCH_FILES_H

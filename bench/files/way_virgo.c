@@ -12,8 +12,8 @@ struct files_file {
 	struct virgo_file *file;
 };
 
-/* One small file that was asked for. */
-struct get {
+/* One small file on its way. */
+struct request {
 	void *data;
 	size_t length;
 	files_fn fn;
@@ -125,15 +125,32 @@ static int way_write(struct files_client *client, struct files_file *file, const
 	return virgo_submit_pwrite(virgo_of(client), (struct virgo_file *)file, data, length, offset, fn, context);
 }
 
+static void was_put(void *context, ssize_t result)
+{
+	struct request *request = context;
+
+	request->fn(request->context, result < 0 ? result : (ssize_t)request->length);
+	free(request);
+}
+
 static int way_submit_put(struct files_client *client, const char *path, const void *data, size_t length, files_fn fn,
 			  void *context)
 {
-	return virgo_submit_file_put(virgo_of(client), path, data, length, 0, 0644, fn, context);
+	struct request *put = calloc(1, sizeof(*put));
+	int error;
+
+	if (!put)
+		return -ENOMEM;
+	*put = (struct request){ .length = length, .fn = fn, .context = context };
+	error = virgo_submit_file_put(virgo_of(client), path, data, length, 0, 0644, was_put, put);
+	if (error)
+		free(put);
+	return error;
 }
 
 static void was_got(void *context, ssize_t result)
 {
-	struct get *get = context;
+	struct request *get = context;
 
 	get->fn(get->context, result < 0 ? result : (ssize_t)get->length);
 	if (result >= 0)
@@ -143,7 +160,7 @@ static void was_got(void *context, ssize_t result)
 
 static int way_submit_get(struct files_client *client, const char *path, files_fn fn, void *context)
 {
-	struct get *get = calloc(1, sizeof(*get));
+	struct request *get = calloc(1, sizeof(*get));
 	int error;
 
 	if (!get)

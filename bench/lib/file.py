@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file pool against sshfs, NFS, 9P, and against what the disk and the network give: the same work, on the same disk,
-in the same run."""
+"""The file pool against sshfs, NFS, 9P, and against what the disk and the network give: the same work, on the same
+disk, in the same run."""
 import json
 import os
 import shlex
@@ -267,11 +267,20 @@ def fio(lab, path, pattern, block, depth, seconds, size, direct=True):
     return {"rate": kind["iops"], "bytes_rate": kind["bw_bytes"], "p50_ns": 0, "p99_ns": 0}
 
 
+def listens(port):
+    """Without connecting: iperf3 serves one only."""
+    found = ""
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(path) as file:
+            found += file.read()
+    return f":{port:04X} " in found
+
+
 def iperf(lab, seconds):
     port = free_port()
     server = Everywhere("iperf3", [program("iperf3"), "-s", "-p", port, "-1"]).start()
     try:
-        server.wait_until(lambda: f":{port:04X} " in open("/proc/net/tcp").read() + open("/proc/net/tcp6").read(), "port")
+        server.wait_until(lambda: listens(port), f"port {port}")
         command = [program("iperf3"), "-c", "127.0.0.1", "-p", str(port), "-t", str(max(1, round(seconds))), "-J"]
         lab.commands.append(shlex.join(command))
         return {"bytes_rate": json.loads(run(command))["end"]["sum_received"]["bits_per_second"] / 8}
@@ -354,10 +363,10 @@ def durable_run(lab, seconds, results):
         make_file(f"{folder}/loop.0", size)
     loop = lab.files("here", folder, "data", "loop", seconds=seconds, block=4096, write=True, durable=True, own=True,
                      file_bytes=size)["data"]
-    ours = lab.files("virgo", "pool", "data", "durable", seconds=seconds, block=4096, write=True, durable=True, own=True,
-                     threads=DURABLE_WRITERS, file_bytes=size)["data"]
-    one = lab.files("virgo", "pool", "data", "shared", seconds=seconds, block=4096, write=True, durable=True, random=True,
-                    threads=DURABLE_WRITERS, file_bytes=size)["data"]
+    many = {"seconds": seconds, "block": 4096, "write": True, "durable": True, "threads": DURABLE_WRITERS,
+            "file_bytes": size}
+    ours = lab.files("virgo", "pool", "data", "durable", own=True, **many)["data"]
+    one = lab.files("virgo", "pool", "data", "shared", random=True, **many)["data"]
     results.setdefault("4 KiB durable writes: one loop here (O_DSYNC)", []).append(loop)
     results.setdefault(f"4 KiB durable writes: virgod, {DURABLE_WRITERS} clients, a file each", []).append(ours)
     results.setdefault(f"4 KiB durable writes: virgod, {DURABLE_WRITERS} clients, one file", []).append(one)
@@ -366,9 +375,10 @@ def durable_run(lab, seconds, results):
 def crowd_run(lab, seconds, results):
     """The daemon's memory while a crowd has more on its way than it takes."""
     before = highest = resident_bytes(lab.virgod.pid)
-    command = [f"{lab.build}/bench/files", "virgo", "pool", "crowd", "cached", "--threads", "2", "--clients", str(CROWD),
-               "--flight", str(CROWD_FLIGHT), "--block", str(1 << 20), "--file-bytes", str(CACHED_BYTES), "--seconds",
-               str(max(seconds, 1))]
+    options = {"threads": 2, "clients": CROWD, "flight": CROWD_FLIGHT, "block": 1 << 20, "file-bytes": CACHED_BYTES,
+               "seconds": max(seconds, 1)}
+    command = [f"{lab.build}/bench/files", "virgo", "pool", "crowd", "cached",
+               *[word for name, value in options.items() for word in (f"--{name}", str(value))]]
     lab.commands.append(shlex.join(command))
     with tempfile.TemporaryFile(mode="w+") as output:
         child = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
@@ -397,7 +407,8 @@ def versions():
         return next((line for line in lines if command[0] in line.lower()), lines[0])
 
     def package(name):
-        found = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name], capture_output=True, text=True, check=False)
+        found = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name], capture_output=True, text=True,
+                               check=False)
         return found.stdout or "not a Debian package"
 
     return {"sshfs": words("sshfs", "--version"), "nfs-ganesha": package("nfs-ganesha"), "diod": package("diod"),
@@ -494,7 +505,8 @@ def crowd_bars(crowd):
 
 def bars_of(results):
     bars = []
-    for part, judge in (("small", small_bars), ("blocks", blocks_bars), ("durable", durable_bars), ("crowd", crowd_bars)):
+    judges = {"small": small_bars, "blocks": blocks_bars, "durable": durable_bars, "crowd": crowd_bars}
+    for part, judge in judges.items():
         bars += judge(results[part]) if results[part] else []
     return bars
 
@@ -502,8 +514,8 @@ def bars_of(results):
 def tables(results):
     rows = []
     for (name, phase, threads), samples in sorted(results["small"].items(), key=lambda item: item[0][1:]):
-        rows.append([phase, threads, name, scaled(column(samples, "rate"), 1000, 2), scaled(column(samples, "p50_ns"), 1000),
-                     scaled(column(samples, "p99_ns"), 1000)])
+        rows.append([phase, threads, name, scaled(column(samples, "rate"), 1000, 2),
+                     scaled(column(samples, "p50_ns"), 1000), scaled(column(samples, "p99_ns"), 1000)])
     lines = ["Files of 1 KiB:", ""]
     lines += table(["what", "at once", "by", "thousand a second", "p50 µs", "p99 µs"], rows)
     rows = []
@@ -511,7 +523,8 @@ def tables(results):
         rate = scaled(column(samples, "rate"), 1000, 2) if "rate" in samples[0] else ""
         busy = scaled(column(samples, "server_cpu_ns"), 1000, 2) if "server_cpu_ns" in samples[0] else ""
         rows.append([name, rate, scaled(column(samples, "bytes_rate"), 1 << 20, 0), busy])
-    lines += ["", "Blocks:", ""] + table(["what", "thousand a second", "MiB/s", "server's processor µs a request"], rows)
+    lines += ["", "Blocks:", ""]
+    lines += table(["what", "thousand a second", "MiB/s", "server's processor µs a request"], rows)
     rows = [[name, scaled(column(samples, "bytes_rate"), 1 << 20, 0), scaled(column(samples, "before"), 1 << 20, 0),
              scaled(column(samples, "highest"), 1 << 20, 0)] for name, samples in results["crowd"].items()]
     lines += ["", "Many clients:", ""] + table(["what", "MiB/s", "daemon before, MiB", "daemon at most, MiB"], rows)
