@@ -18,6 +18,10 @@ static const struct {
 	{ "virgo_get", VG_TEXT_GET, 1 },
 	{ "virgo_del", VG_TEXT_DEL, 1 },
 	{ "virgo_auth", VG_TEXT_AUTH, 1 },
+	{ "virgo_cloud_open", VG_TEXT_FILE_OPEN, 1 },
+	{ "virgo_cloud_read", VG_TEXT_FILE_READ, 4 },
+	{ "virgo_cloud_write", VG_TEXT_FILE_WRITE, 4 },
+	{ "virgo_cloud_close", VG_TEXT_FILE_CLOSE, 1 },
 };
 
 static bool ends_request(char byte)
@@ -40,8 +44,7 @@ static void malformed(struct vg_text_request *request, const char *fault)
 	request->fault = fault;
 }
 
-/* Everything between the first ( and the last ) of the line, split at the first comma where two are wanted. */
-static void split_arguments(struct vg_text_request *request, struct vg_text_span inside, int arguments)
+static void split_two(struct vg_text_request *request, struct vg_text_span inside, int arguments, const char *fault)
 {
 	const char *comma = arguments == 2 ? memchr(inside.data, ',', inside.length) : NULL;
 
@@ -49,12 +52,42 @@ static void split_arguments(struct vg_text_request *request, struct vg_text_span
 	if (arguments == 1)
 		return;
 	if (!comma) {
-		malformed(request, "two arguments are wanted: name(first,second)");
+		malformed(request, fault);
 		return;
 	}
 	request->argument[0].length = (size_t)(comma - inside.data);
 	request->argument[1].data = comma + 1;
 	request->argument[1].length = inside.length - request->argument[0].length - 1;
+}
+
+/* Cut what is behind the last comma off `span`; false: there is none. */
+static bool cut_last(struct vg_text_span *span, struct vg_text_span *ret_last)
+{
+	const char *comma = span->length ? memrchr(span->data, ',', span->length) : NULL;
+
+	if (!comma)
+		return false;
+	ret_last->data = comma + 1;
+	ret_last->length = (size_t)(span->data + span->length - ret_last->data);
+	span->length = (size_t)(comma - span->data);
+	return true;
+}
+
+/*
+ * Everything between the first ( and the last ) of the line, split at the first comma where two are wanted, and at the
+ * first and the last two where four are: so data may have commas.
+ */
+static void split_arguments(struct vg_text_request *request, struct vg_text_span inside, int arguments)
+{
+	static const char two[] = "two arguments are wanted: name(first,second)",
+			  four[] = "four arguments are wanted: name(number,data,count,position)";
+
+	if (arguments < 4)
+		split_two(request, inside, arguments, two);
+	else if (cut_last(&inside, &request->argument[3]) && cut_last(&inside, &request->argument[2]))
+		split_two(request, inside, 2, four);
+	else
+		malformed(request, four);
 }
 
 static void parse_line(struct vg_text_request *request, struct vg_text_span line)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The original VIRGO's text grammar of the memory pool: one request is name(argument[,argument]) ended by CR LF, LF or
- * NUL. docs/protocol.md, "Text", has the grammar, the replies and the choice made for every quirk. Pure; any thread.
+ * The original VIRGO's text grammar of the memory and the file pool: one request is name(argument[,argument …]) ended
+ * by CR LF, LF or NUL. docs/protocol.md, "Text" and "The file pool as text", has the grammar, the replies and the choice
+ * made for every quirk. Pure; any thread.
  */
 #ifndef VG_PROTO_TEXT_H
 #define VG_PROTO_TEXT_H
@@ -27,6 +28,10 @@ enum vg_text_verb {
 	VG_TEXT_GET,		/* virgo_get(key) */
 	VG_TEXT_DEL,		/* virgo_del(key) */
 	VG_TEXT_AUTH,		/* virgo_auth(password) */
+	VG_TEXT_FILE_OPEN,	/* virgo_cloud_open(path) */
+	VG_TEXT_FILE_READ,	/* virgo_cloud_read(number,anything,count,position) */
+	VG_TEXT_FILE_WRITE,	/* virgo_cloud_write(number,data,count,position) */
+	VG_TEXT_FILE_CLOSE,	/* virgo_cloud_close(number) */
 	VG_TEXT_UNKNOWN,	/* well-formed, but no such name */
 	VG_TEXT_MALFORMED,	/* `fault` says why */
 };
@@ -40,7 +45,7 @@ struct vg_text_request {
 	enum vg_text_verb verb;
 	bool padded;		/* ended by NUL: it wants the original's reply of 500 bytes */
 	const char *fault;	/* MALFORMED: a message for a person */
-	struct vg_text_span argument[2];
+	struct vg_text_span argument[4];
 };
 
 /*

@@ -9,6 +9,7 @@ struct vg_reply {
 	__u8 opcode, status;
 	__u16 partition, flags; /* REPLY and TAGGED are added */
 	__u64 client, sequence, ident, argument;
+	const void *body; /* for who appends it; not looked at here */
 	__u32 body_length;
 	const __u64 *key; /* it is tagged with; NULL: not */
 	bool unproven;	  /* neither signed nor told how busy we are */

@@ -4,52 +4,16 @@
 #include <string.h>
 
 #include "svc/cpu/cpu.h"
-#include "virgo/wire_codec.h"
 
-static __u32 saturated(__u64 value)
+void vg_cpu_reply_header(struct vg_env *env, const struct vg_reply *reply, struct vg_wire_header *ret_header)
 {
-	return value > 0xffffffff ? 0xffffffff : (__u32)value;
+	struct vg_reply signed_reply = *reply;
+
+	signed_reply.key = vg_cluster_key(env->cluster);
+	vg_reply_header(env, &vg_service_cpu, &signed_reply, ret_header);
 }
 
-static struct vg_load_stamp stamp(const struct vg_env *env)
-{
-	__u64 in_flight, service_ns;
-
-	vg_service_cpu.load(env, &in_flight, &service_ns);
-	return (struct vg_load_stamp){
-		.in_flight = VG_HTOBE32(saturated(in_flight)),
-		.service_ns = VG_HTOBE32(saturated(service_ns)),
-		.run_queue_delay_ns = VG_HTOBE32(env->run_queue_delay_ns),
-	};
-}
-
-void vg_cpu_reply_header(struct vg_env *env, const struct vg_cpu_reply *reply, struct vg_wire_header *ret_header)
-{
-	const __u64 *key = reply->unproven ? NULL : vg_cluster_key(env->cluster);
-
-	assert(reply->status < VG_STATUS_MAX);
-	*ret_header = (struct vg_wire_header){
-		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
-		.version = VG_WIRE_VERSION,
-		.opcode = reply->opcode,
-		.flags = VG_HTOBE16(reply->flags | VG_FLAG_REPLY | (key ? VG_FLAG_TAGGED : 0)),
-		.status = reply->status,
-		.client = VG_HTOBE64(reply->client),
-		.sequence = VG_HTOBE64(reply->sequence),
-		.source_node = VG_HTOBE16(vg_cluster_self(env->cluster)),
-		.partition = VG_HTOBE16(reply->partition),
-		.epoch = VG_HTOBE32(vg_cluster_epoch(env->cluster)),
-		.ident = VG_HTOBE64(reply->ident),
-		.body_length = VG_HTOBE32(reply->body_length),
-		.argument = VG_HTOBE64(reply->argument),
-	};
-	if (!reply->unproven)
-		ret_header->load = stamp(env);
-	if (key)
-		ret_header->tag = vg_wire_tag_of(key, ret_header, NULL);
-}
-
-void vg_cpu_reply(struct vg_session *session, const struct vg_cpu_reply *reply)
+void vg_cpu_reply(struct vg_session *session, const struct vg_reply *reply)
 {
 	struct vg_wire_header header;
 
@@ -90,7 +54,7 @@ struct vg_session *vg_job_session(struct vg_job *job)
 void vg_job_tell_window(struct vg_job *job)
 {
 	struct vg_session *session = vg_job_session(job);
-	const struct vg_cpu_reply reply = {
+	const struct vg_reply reply = {
 		.opcode = VG_OP_JOB_WINDOW,
 		.client = job->to_client,
 		.sequence = job->to_sequence,
@@ -129,7 +93,7 @@ static void tell_stream(struct vg_job *job, struct vg_session *session)
 {
 	const struct vg_job_end end = end_of(job);
 	const __u32 behind = job->result_length + job->text_length;
-	const struct vg_cpu_reply reply = {
+	const struct vg_reply reply = {
 		.opcode = VG_OP_JOB_END,
 		.client = job->to_client,
 		.sequence = job->to_sequence,
@@ -153,7 +117,7 @@ static void tell_datagram(struct vg_job *job)
 		__u8 behind[VG_DATAGRAM_MAX];
 	} message;
 	__u32 behind = job->result_length + job->text_length;
-	struct vg_cpu_reply reply = {
+	struct vg_reply reply = {
 		.opcode = VG_OP_JOB_END,
 		.client = job->to_client,
 		.sequence = job->to_sequence,

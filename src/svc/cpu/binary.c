@@ -12,7 +12,7 @@
 static void refuse_with(struct vg_session *session, const struct vg_wire_header *header, __u8 status, __u16 reason,
 			const char *text, bool unproven)
 {
-	const struct vg_cpu_reply reply = {
+	const struct vg_reply reply = {
 		.opcode = header->opcode,
 		.status = status,
 		.client = VG_BE64TOH(header->client),
@@ -67,7 +67,7 @@ static struct vg_cpu_request request_of(const struct vg_session *session, const 
 static void answer_ok(struct vg_session *session, const struct vg_wire_header *header, const struct vg_job *job,
 		      __u64 argument)
 {
-	const struct vg_cpu_reply reply = {
+	const struct vg_reply reply = {
 		.opcode = header->opcode,
 		.client = VG_BE64TOH(header->client),
 		.sequence = VG_BE64TOH(header->sequence),
@@ -260,7 +260,7 @@ static void append_record(struct vg_out *out, const struct vg_job *job, const st
 /* Header with the length of what is in `body`, then that. */
 static void reply_with(struct vg_session *session, const struct vg_wire_header *request, struct vg_out *body)
 {
-	const struct vg_cpu_reply reply = {
+	const struct vg_reply reply = {
 		.opcode = request->opcode,
 		.client = VG_BE64TOH(request->client),
 		.sequence = VG_BE64TOH(request->sequence),

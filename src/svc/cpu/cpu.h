@@ -16,6 +16,7 @@
 
 #include "proto/window.h"
 #include "svc/cpu/queue.h"
+#include "svc/reply.h"
 #include "svc/spawn.h"
 #include "svc/svc.h"
 #include "virgo/job.h"
@@ -251,17 +252,10 @@ void vg_call_stop(struct vg_job *job);	/* its worker is ended, and replaced */
 
 /* ---- answer.c -------------------------------------------------------------------------------------------------- */
 
-struct vg_cpu_reply {
-	__u8 opcode, status;
-	__u64 client, sequence, ident, argument;
-	__u16 partition, flags;
-	const void *body;
-	__u32 body_length;
-	bool unproven; /* neither signed nor told how busy we are */
-};
-void vg_cpu_reply_header(struct vg_env *env, const struct vg_cpu_reply *reply, struct vg_wire_header *ret_header);
+/* Its key is filled in: the cluster's. */
+void vg_cpu_reply_header(struct vg_env *env, const struct vg_reply *reply, struct vg_wire_header *ret_header);
 /* Header and body to a stream; flushed at the end of the turn. */
-void vg_cpu_reply(struct vg_session *session, const struct vg_cpu_reply *reply);
+void vg_cpu_reply(struct vg_session *session, const struct vg_reply *reply);
 /* The session that gets the job's frames, or NULL. */
 struct vg_session *vg_job_session(struct vg_job *job);
 void vg_job_tell_end(struct vg_job *job);

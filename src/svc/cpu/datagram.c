@@ -17,7 +17,7 @@ static size_t answer_max(const struct vg_datagram *datagram)
 }
 
 static void answer(struct vg_env *env, const struct vg_datagram *datagram, const struct vg_wire_header *header,
-		   struct vg_cpu_reply *reply)
+		   struct vg_reply *reply)
 {
 	struct {
 		struct vg_wire_header header;
@@ -43,7 +43,7 @@ static void refuse(struct vg_env *env, const struct vg_datagram *datagram, const
 		   enum vg_job_reason reason, const struct vg_job *job)
 {
 	const char *text = vg_job_reason_text(reason);
-	struct vg_cpu_reply reply = {
+	struct vg_reply reply = {
 		.status = vg_job_reason_status(reason),
 		.ident = job ? job->id : VG_BE64TOH(header->ident),
 		.argument = reason,
@@ -100,7 +100,7 @@ static void clone(struct vg_env *env, const struct vg_datagram *datagram, const 
 		return;
 	}
 	if (!job) {
-		struct vg_cpu_reply queued = { .status = VG_STATUS_OK };
+		struct vg_reply queued = { .status = VG_STATUS_OK };
 
 		answer(env, datagram, header, &queued);
 		return;
@@ -115,7 +115,7 @@ static void clone(struct vg_env *env, const struct vg_datagram *datagram, const 
 
 void vg_cpu_datagram(struct vg_env *env, const struct vg_datagram *datagram)
 {
-	struct vg_cpu_reply reply = { .status = VG_STATUS_OK };
+	struct vg_reply reply = { .status = VG_STATUS_OK };
 	struct vg_wire_header header;
 
 	if (!datagram->header) {

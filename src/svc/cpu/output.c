@@ -116,7 +116,7 @@ static void on_lent_back(void *context)
 static void give_piece(struct vg_cpu_output *output, struct vg_session *session, const __u8 *data, __u32 length)
 {
 	struct vg_job *job = output->job;
-	const struct vg_cpu_reply reply = {
+	const struct vg_reply reply = {
 		.opcode = VG_OP_JOB_OUTPUT,
 		.client = job->to_client,
 		.sequence = job->to_sequence,

@@ -10,6 +10,7 @@
 
 #include "proto/text.h"
 #include "svc/cpu/cpu.h"
+#include "svc/secret.h"
 
 #define LINE_MAX_BYTES 4096
 #define WORDS_MAX 64
@@ -86,18 +87,6 @@ void vg_cpu_text_end(struct vg_job *job, struct vg_session *session)
 
 /* ---- a line ---------------------------------------------------------------------------------------------------- */
 
-/* Takes the same time whatever the guess is; its length is no secret. */
-static bool password_right(const struct vg_settings *settings, const char *guess, size_t length)
-{
-	unsigned char wrong = 0;
-
-	if (length != strnlen(settings->password, sizeof(settings->password)))
-		return false;
-	for (size_t i = 0; i < length; i++)
-		wrong |= (unsigned char)(guess[i] ^ settings->password[i]);
-	return !wrong;
-}
-
 static void authenticate(struct vg_session *session, bool padded, const char *line, size_t length)
 {
 	static const char before[] = "virgo_auth(";
@@ -106,7 +95,7 @@ static void authenticate(struct vg_session *session, bool padded, const char *li
 	if (length < prefix + 1 || memcmp(line, before, prefix) || line[length - 1] != ')') {
 		vg_refuse(session->env, VG_REFUSAL_UNAUTHORIZED);
 		say_error(session, padded, "unauthorized", "give the password first: virgo_auth(password)");
-	} else if (!password_right(session->env->settings, line + prefix, length - prefix - 1)) {
+	} else if (!vg_secret_matches(session->env->settings->password, line + prefix, length - prefix - 1)) {
 		vg_refuse(session->env, VG_REFUSAL_UNAUTHORIZED);
 		say_error(session, padded, "unauthorized", "wrong password");
 	} else {

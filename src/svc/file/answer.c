@@ -96,7 +96,7 @@ static void finish(struct vg_file_op *op, enum vg_status status, __u16 flags, in
 		op->ended(op, error);
 	} else if ((session = vg_op_session(op))) {
 		if (op->text)
-			vg_file_text_answer(op, session, error);
+			vg_file_text_answer(op, session, status, error);
 		else
 			leave(op, session, status, flags);
 	}

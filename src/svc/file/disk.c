@@ -81,7 +81,7 @@ static int open_or_create(int root_fd, const char *path, struct open_how *how, b
 		if (fd != -ENOENT)
 			return fd;
 	}
-	return -EBUSY;
+	return -ENOENT; /* it comes and goes, or is a symbolic link to nothing */
 }
 
 static int parent_open(int root_fd, const char *path, const char **ret_name)

@@ -79,6 +79,7 @@ struct vg_file_link {
 	__u64 bytes;		       /* charged: requests and answers in memory */
 	bool gone;		       /* closed, or cut: another has taken its place */
 	bool paused;		       /* by us, because of its bounds */
+	bool text_busy;		       /* of text: a request is under way */
 	bool waiting;		       /* for memory or an op, in pool->waiting */
 	struct vg_file_link *next_waiting;
 	/* The stream: a large body being received, or skipped. */
@@ -158,6 +159,7 @@ struct vg_file_op {
 	struct vg_session *session; /* during run only, NULL later: vg_op_session */
 	/* What: the header's fields in host order. */
 	__u8 opcode, status;
+	bool padded; /* text: as the original's clients want it */
 	bool forwarded, text, local; /* local: made by tree.c: no retry, no tree; `ended` is called */
 	__u16 source_node;
 	__u16 flags;		  /* VG_FILE_*: the request's partition */
@@ -426,6 +428,6 @@ static inline void vg_file_free(struct vg_file_pool *pool, void *memory)
 
 ssize_t vg_file_binary_input(struct vg_session *session, const __u8 *data, size_t length);
 ssize_t vg_file_text_input(struct vg_session *session, const __u8 *data, size_t length);
-void vg_file_text_answer(struct vg_file_op *op, struct vg_session *session, int error);
+void vg_file_text_answer(struct vg_file_op *op, struct vg_session *session, enum vg_status status, int error);
 
 #endif

@@ -420,8 +420,8 @@ void vg_name_xattr_list(struct vg_file_op *op)
 
 static int xattr_set_work(struct vg_file_op *op)
 {
-	return vg_disk_xattr_set(root_of(op), op->path, fd_of(op), op->target, op->own.name.attribute, op->own.name.text,
-				 op->own.name.length, op->own.name.flags);
+	return vg_disk_xattr_set(root_of(op), op->path, fd_of(op), op->target, op->own.name.attribute,
+				 op->own.name.text, op->own.name.length, op->own.name.flags);
 }
 
 void vg_name_xattr_set(struct vg_file_op *op)

@@ -5,7 +5,7 @@
 
 #include "svc/mem/cmd.h"
 #include "svc/mem/more.h"
-#include "svc/mem/secret.h"
+#include "svc/secret.h"
 
 #define REDIS_VERSION "7.0.15" /* the version whose answers these are */
 

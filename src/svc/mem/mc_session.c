@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "svc/mem/mc.h"
-#include "svc/mem/secret.h"
+#include "svc/secret.h"
 
 #define BATCH_MAX 32
 #define SIGN_IN_MAX 1024 /* bytes of user, blank and password */

@@ -7,7 +7,7 @@
 
 #include "svc/mem/handle.h"
 #include "svc/mem/mem.h"
-#include "svc/mem/secret.h"
+#include "svc/secret.h"
 #include "virgo/hash.h"
 
 struct later {
@@ -245,7 +245,7 @@ static void execute(struct vg_session *session, const struct vg_text_request *re
 	} else if (!session->authenticated) {
 		say_status(session, request->padded, VG_STATUS_UNAUTHORIZED,
 			   "give the password first: virgo_auth(password)");
-	} else if (request->verb == VG_TEXT_UNKNOWN) {
+	} else if (request->verb >= VG_TEXT_FILE_OPEN) { /* unknown, or the file pool's */
 		vg_refuse(session->env, VG_REFUSAL_UNKNOWN_COMMAND);
 		vg_text_reply_error(session->out, request->padded, "unknown_command",
 				    "known are virgo_cloud_malloc virgo_cloud_set virgo_cloud_get virgo_cloud_free "

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Passwords. */
-#ifndef VG_SVC_MEM_SECRET_H
-#define VG_SVC_MEM_SECRET_H
+#ifndef VG_SVC_SECRET_H
+#define VG_SVC_SECRET_H
 
 #include <stdbool.h>
 #include <stddef.h>
