@@ -33,7 +33,7 @@ struct vg_bytes_op {
 	int mode;
 	/* whole.c */
 	int fd, flags;
-	bool created;
+	bool created, cuts; /* cuts: a longer file ends where its bytes do */
 	struct statx stat;
 };
 

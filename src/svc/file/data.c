@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * READ and WRITE. What is in the page cache is read at once, a small answer straight into the connection's output; the
- * rest goes through the ring. A write waits for earlier ones that it overlaps (order.c), then goes through the ring;
- * a durable one that is small with its group (durable.c), one at the end on a helper thread, which learns where that was.
+ * rest goes through the ring. A write waits for earlier ones that it overlaps (order.c), then goes through the ring; a
+ * durable one that is small with its group (durable.c), one at the end by a helper thread, which learns where that was.
  */
 #include "svc/file/data.h"
 
@@ -207,7 +207,7 @@ static void on_write(void *owner, const struct vg_io_event *event)
 	vg_env_turn(op->pool->env);
 	op->io_op = 0;
 	own->done += event->result > 0 ? (__u32)event->result : 0;
-	/* An error behind some bytes is told to who goes on from there. A direct write that is cut off is not aligned. */
+	/* An error behind some bytes is told to who goes on from there. A direct write that was cut off cannot. */
 	if (own->done == own->length || !event->result || (event->result < 0 && !again) ||
 	    (own->direct && own->done % VG_FILE_DIRECT_ALIGN))
 		written(op, own->done || event->result >= 0 ? 0 : event->result);

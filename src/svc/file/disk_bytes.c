@@ -175,6 +175,19 @@ static int sync_parent(struct vg_file_op *op)
 	return error;
 }
 
+/*
+ * What it was before is written over, and its rest cut off at the end: emptied first, somebody could find it empty, and
+ * some file systems take that for a replacement that must be on the disk when the file is closed.
+ */
+static int replace_whole(int fd, const struct vg_bytes_op *own, const __u8 *data, __u32 length)
+{
+	int error = write_whole(fd, data, length);
+
+	if (!error && own->cuts && own->stat.stx_size > length && ftruncate(fd, length))
+		error = -errno;
+	return error;
+}
+
 int vg_disk_put(struct vg_file_op *op)
 {
 	struct vg_bytes_op *own = vg_bytes_op(op);
@@ -184,7 +197,7 @@ int vg_disk_put(struct vg_file_op *op)
 	if (fd < 0)
 		return fd;
 	error = regular(fd, &own->stat);
-	error = error ?: write_whole(fd, op->body, op->body_length);
+	error = error ?: replace_whole(fd, own, op->body, op->body_length);
 	if (!error && own->durable)
 		error = vg_disk_sync(fd, false);
 	if (!error && own->durable && own->created)
