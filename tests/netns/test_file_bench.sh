@@ -21,5 +21,5 @@ BARS=$(grep -cE '^\| .*(≤|≥) .*(met|MISSED)' "$OUT")
 tap_ok "the bars: $BARS" [ "$BARS" -ge 25 ]
 FOLDER=$(sed -n 's/.*--file-root \([^ ]*\)\/pool.*/\1/p' "$OUT" | head -n 1)
 tap_is "no mount is left" "$([ -n "$FOLDER" ] && mount | grep -c "$FOLDER")" 0
-tap_is "nor a server" "$([ -n "$FOLDER" ] && grep -las "$FOLDER" /proc/[0-9]*/cmdline | wc -l)" 0
+tap_is "nor a server" "$([ -n "$FOLDER" ] && pgrep -fc "$FOLDER")" 0
 tap_end
