@@ -89,8 +89,9 @@ static bool is_by_path(const struct vg_file_op *op)
 
 static int check_paths(struct vg_file_op *op)
 {
-	bool own = op->flags & VG_FILE_PIECE && (op->opcode == VG_OP_FILE_OPEN || op->opcode == VG_OP_FILE_UNLINK ||
-						 op->opcode == VG_OP_FILE_STAT || op->opcode == VG_OP_FILE_CHANGE);
+	/* No path, but the name of a piece: tree.c knows where that is. */
+	bool own = op->flags & VG_FILE_PIECE && (op->opcode == VG_OP_FILE_OPEN || op->opcode == VG_OP_FILE_STAT ||
+						 op->opcode == VG_OP_FILE_CHANGE || op->opcode == VG_OP_FILE_FETCH);
 	int error = vg_file_path_check(op->key_bytes, op->key_length);
 
 	if (!error && op->operation->needs & NAME && !op->key_length)

@@ -155,12 +155,12 @@ struct vg_file_client *vg_client_of_text(struct vg_file_link *link, const char *
 	struct vg_file_pool *pool = link->pool;
 	struct vg_file_client *client = pool->text_clients;
 
-	while (client && strcmp(client->text_peer, address))
+	while (client && (strcmp(client->text_peer, address) || client->export != link->export))
 		client = client->next;
 	if (client && client->link_count >= VG_FILE_CONNECTIONS_MAX)
 		return NULL;
 	if (!client) {
-		client = client_new(pool, &pool->exports[0]);
+		client = client_new(pool, link->export);
 		if (!client)
 			return NULL;
 		strncpy(client->text_peer, address, sizeof(client->text_peer) - 1);

@@ -10,6 +10,7 @@
 
 #include "proto/text.h"
 #include "svc/file/file.h"
+#include "svc/file/hold.h"
 #include "svc/secret.h"
 
 #define MODE 0755 /* of new files: the original's */
@@ -72,8 +73,10 @@ static bool join(struct vg_file_link *link, const struct vg_session *session)
 	if (link->client)
 		return true;
 	snprintf(address, sizeof(address), "%.*s", colon ? (int)(colon - session->peer) : 0, session->peer);
-	link->export = &link->pool->exports[0];
-	return vg_client_of_text(link, address);
+	/* Who has given the password may have all. */
+	link->export = session->env->settings->password[0] ? &link->pool->exports[0] :
+							     vg_export_without_key(link->pool);
+	return link->export && vg_client_of_text(link, address);
 }
 
 static struct vg_file_op *make(struct vg_session *session, struct vg_file_link *link, bool padded, __u8 opcode,
@@ -208,7 +211,7 @@ static void execute(struct vg_session *session, struct vg_file_link *link, const
 			"known are virgo_cloud_open virgo_cloud_read virgo_cloud_write virgo_cloud_close");
 	} else if (!join(link, session)) {
 		vg_refuse(session->env, VG_REFUSAL_BUSY);
-		say_errno(session, request->padded, -EUSERS);
+		say_errno(session, request->padded, link->export ? -EUSERS : -EACCES);
 	} else if (request->verb == VG_TEXT_FILE_OPEN) {
 		open_file(session, link, request);
 	} else {
