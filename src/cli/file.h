@@ -17,6 +17,13 @@
 #define FILE_MODE_TYPE 0170000
 #define FILE_SMALL_BYTES (1u << 20) /* goes and comes in one request */
 
+/* ---- file_words.c ---------------------------------------------------------------------------------------------- */
+
+/* What an error means of a file; the node's own words where it had any about this error. `virgo` may be NULL. */
+const char *file_words(const struct virgo *virgo, int error);
+/* cli_fail() with these words. */
+int file_fail(struct cli *cli, int error, const char *what);
+
 /* ---- file_place.c ---------------------------------------------------------------------------------------------- */
 
 struct file_place {

@@ -35,7 +35,7 @@ static bool remove_option(void *context, int option, const char *value)
 
 static void failed(struct removing *removing, int error, const char *path)
 {
-	int code = cli_fail(removing->cli, error, path[0] ? path : "/");
+	int code = file_fail(removing->cli, error, path[0] ? path : "/");
 
 	removing->code = removing->code ? removing->code : code;
 }
@@ -172,7 +172,7 @@ int cli_mkdir(struct cli *cli, int argc, char **argv)
 		return code;
 	for (int i = first; i < argc; i++) {
 		const char *path = file_pool_path(argv[i]);
-		int error = make_one(cli->virgo, &making, path), one = error ? cli_fail(cli, error, path) : CLI_OK;
+		int error = make_one(cli->virgo, &making, path), one = error ? file_fail(cli, error, path) : CLI_OK;
 
 		code = code ? code : one;
 	}
@@ -213,7 +213,7 @@ int cli_mv(struct cli *cli, int argc, char **argv)
 		if (into)
 			error = file_join(path, to, file_last(last, from));
 		error = error ? error : virgo_rename(cli->virgo, from, into ? path : to, flags);
-		one = error ? cli_fail(cli, error, from) : CLI_OK;
+		one = error ? file_fail(cli, error, from) : CLI_OK;
 		code = code ? code : one;
 	}
 	return code || !cli->json ? code : cli_print_json(json_pack("{s:b}", "ok", 1));

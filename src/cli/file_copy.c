@@ -54,14 +54,9 @@ static void tell(struct file_copy *copy, const char *what, const char *path)
 
 void file_copy_failed(struct file_copy *copy, struct virgo *virgo, int error, const char *path)
 {
-	const char *name = strerrorname_np(-error), *said = virgo ? virgo_error_text(virgo) : "";
-
 	(void)pthread_mutex_lock(&copy->lock);
 	cli_progress_end(&copy->progress);
-	/* What the node said last may have been about another error. */
-	if (!name || strncmp(said, name, strlen(name)))
-		said = virgo_strerror(error);
-	fprintf(stderr, "virgo: %s: %s: %s\n", copy->cli->command, path, said);
+	fprintf(stderr, "virgo: %s: %s: %s\n", copy->cli->command, path, file_words(virgo, error));
 	copy->failed++;
 	if (!copy->code)
 		copy->code = cli_exit_of(error);

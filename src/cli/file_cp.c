@@ -69,11 +69,11 @@ static int copy_stream(struct file_copy *copy, const char *path, bool out)
 			  out ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC | (copy->no_replace ? O_EXCL : 0), 0644,
 			  copy->stripes, &there);
 	if (error)
-		return cli_fail(copy->cli, error, path);
+		return file_fail(copy->cli, error, path);
 	error = file_stream_run(&stream, &end);
 	closed = file_close(virgo, &there);
 	error = error ? error : closed;
-	return error ? cli_fail_said(copy->cli, error, path, "") : CLI_OK;
+	return error ? file_fail(copy->cli, error, path) : CLI_OK;
 }
 
 /* One source to its place: into the directory `to`, or as `to`. */

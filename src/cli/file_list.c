@@ -173,7 +173,7 @@ static int list_directory(struct listing *listing, const char *path)
 
 	/* What the other nodes have is shown, too. */
 	if (error)
-		code = cli_fail(listing->cli, error, path[0] ? path : "/");
+		code = file_fail(listing->cli, error, path[0] ? path : "/");
 	if (listing->headed && !listing->cli->json) {
 		printf("%s", listing->first ? "" : "\n");
 		file_print_name(path[0] ? path : "/");
@@ -208,7 +208,7 @@ static int list_argument(struct listing *listing, const char *path)
 	if (error || listing->directory)
 		error = virgo_lstat(listing->cli->virgo, path, &stat);
 	if (error)
-		return cli_fail(listing->cli, error, path);
+		return file_fail(listing->cli, error, path);
 	if (file_is(&stat, S_IFDIR) && !listing->directory)
 		return list_directory(listing, path);
 	if (listing->cli->json) {
@@ -287,7 +287,7 @@ static int stat_pool(struct cli *cli)
 	int error = virgo_statfs(cli->virgo, &all);
 
 	if (error)
-		return cli_fail(cli, error, "stat");
+		return file_fail(cli, error, "stat");
 	if (cli->json)
 		return cli_print_json(json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "ok", 1, "bytes",
 						(json_int_t)all.bytes, "bytes_free", (json_int_t)all.bytes_free,
@@ -318,7 +318,7 @@ int cli_stat(struct cli *cli, int argc, char **argv)
 		int error = file_stat(cli->virgo, (struct file_place){ true, path }, !no_follow, &stat);
 
 		if (error) {
-			int one = cli_fail(cli, error, path[0] ? path : "/");
+			int one = file_fail(cli, error, path[0] ? path : "/");
 
 			code = code ? code : one;
 		} else if (cli->json) {
@@ -397,7 +397,7 @@ static struct total add_up(struct usage *usage, const char *path, const struct v
 	below = malloc(FILE_PATH_BYTES);
 	error = file_list(usage->cli->virgo, (struct file_place){ true, path }, &list);
 	if (error || !below) {
-		int code = cli_fail(usage->cli, error ? error : -ENOMEM, path[0] ? path : "/");
+		int code = file_fail(usage->cli, error ? error : -ENOMEM, path[0] ? path : "/");
 
 		usage->code = usage->code ? usage->code : code;
 	}
@@ -448,7 +448,7 @@ int cli_du(struct cli *cli, int argc, char **argv)
 		if (!error) {
 			(void)add_up(&usage, path, &stat, true);
 		} else {
-			code = cli_fail(cli, error, path);
+			code = file_fail(cli, error, path);
 			usage.code = usage.code ? usage.code : code;
 		}
 	}
@@ -481,7 +481,7 @@ int cli_cat(struct cli *cli, int argc, char **argv)
 		}
 		if (error == -EPIPE) /* who reads has enough */
 			return CLI_OK;
-		code = error ? cli_fail_said(cli, error, path, "") : CLI_OK;
+		code = error ? file_fail(cli, error, path) : CLI_OK;
 	}
 	return code;
 }
