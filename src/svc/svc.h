@@ -162,7 +162,7 @@ struct vg_cpu_settings {
 #define VG_FILE_OPS_MAX 4096 /* requests of the file pool in flight, of all connections */
 
 /* A directory of the file pool that a key opens, and what is allowed there: node/exports.h. */
-#define VG_FILE_EXPORTS_MAX 64
+#define VG_FILE_EXPORTS_MAX 63
 struct vg_file_export_settings {
 	char name[64];	     /* for people */
 	__u64 key[2];

@@ -88,7 +88,7 @@ static void inode_put(struct vg_file_pool *pool, struct vg_file_inode *inode)
 	if (--inode->refs)
 		return;
 	if (inode->quota)
-		vg_quota_inode_gone(inode);
+		vg_quota_inode_gone(pool, inode);
 	for (at = bucket_of(pool, inode->device, inode->number); *at != inode; at = &(*at)->next)
 		;
 	*at = inode->next;

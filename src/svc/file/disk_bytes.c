@@ -188,6 +188,17 @@ static int replace_whole(int fd, const struct vg_bytes_op *own, const __u8 *data
 	return error;
 }
 
+/* Under quotas: how long it was, and whether there is room for what it becomes. */
+static int measure(struct vg_file_op *op)
+{
+	struct vg_bytes_op *own = vg_bytes_op(op);
+	__u64 before = own->created ? 0 : own->stat.stx_size;
+
+	own->before_bytes = before;
+	own->measured = true;
+	return op->body_length > before && op->body_length - before > op->quota.bytes ? -EDQUOT : 0;
+}
+
 int vg_disk_put(struct vg_file_op *op)
 {
 	struct vg_bytes_op *own = vg_bytes_op(op);
@@ -197,12 +208,19 @@ int vg_disk_put(struct vg_file_op *op)
 	if (fd < 0)
 		return fd;
 	error = regular(fd, &own->stat);
+	if (!error && op->quoted)
+		error = measure(op);
 	error = error ?: replace_whole(fd, own, op->body, op->body_length);
 	if (!error && own->durable)
 		error = vg_disk_sync(fd, false);
 	if (!error && own->durable && own->created)
 		error = sync_parent(op);
-	error = error ?: vg_disk_fstat(fd, &own->stat);
+	if (!error || own->measured)
+		error = vg_disk_fstat(fd, &own->stat) ?: error;
 	vg_disk_close(fd);
+	/* Refused for its length before there was any of it: as if nothing had been asked. */
+	if (error == -EDQUOT && own->created && !own->stat.stx_size &&
+	    !vg_disk_unlink(op->pool->root_fd, op->path, true, NULL, op->target))
+		own->created = false;
 	return error;
 }

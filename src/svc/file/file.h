@@ -44,7 +44,6 @@ struct vg_file_export {
 	const char *prefix; /* the pool's path that its root is, "" or "a/b" */
 	__u32 prefix_length;
 	bool read_only;
-	void *quota; /* quota.c's */
 };
 
 /* What FILE_SESSION makes: one client's descriptors, locks, watches, on this node. */
@@ -94,7 +93,7 @@ struct vg_file_inode {
 	__u64 device, number;
 	__u32 refs; /* descriptors */
 	/* Each module's own; zero at first. */
-	void *sync, *locks, *quota;
+	void *sync, *quota;
 };
 
 /* An open file of a client. */
@@ -114,7 +113,6 @@ struct vg_file_descriptor {
 	struct vg_file_op *changes_first, *changes_last;
 	__u32 sync_errors_seen;
 	bool synced;
-	void *locks, *quota; /* lock.c's, quota.c's; zero at first */
 };
 
 /* ---- a request in flight --------------------------------------------------------------------------------------- */
@@ -201,7 +199,8 @@ struct vg_file_op {
 	struct vg_file_op *next, *previous;
 	/* Each stage's own; zero at first. */
 	struct {
-		__u64 bytes, files;
+		__u64 which, bytes, files;		/* reserved, and of whom */
+		struct vg_file_descriptor *descriptor;	/* or by the account of that file */
 	} quota;
 	void *retry, *tree;
 	union { /* the operation's own; zero at first */

@@ -40,15 +40,17 @@ const struct vg_file_export *vg_export_without_key(const struct vg_file_pool *po
 int vg_quotas_init(struct vg_file_pool *pool);
 void vg_quotas_deinit(struct vg_file_pool *pool);
 /*
- * A change (VG_FILE_CHANGES), once there are quotas, before it runs. True: go on. False: quota.c has taken it
- * (vg_op_keep): it needs to look first and continues with vg_op_after_quota, or it has failed it.
+ * A change (VG_FILE_CHANGES), once there are quotas, before it runs. True: go on. False: it has failed: EDQUOT, or
+ * EXDEV (from under one quota to under another), EBUSY (a directory with a quota keeps its name). op->quota.bytes is
+ * what a CHANGE or PUT by path may make the file longer.
  */
 bool vg_quota_begin(struct vg_file_op *op);
 /* It has ended, and op->quoted is set: what was reserved becomes used, or free again. */
 void vg_quota_settle(struct vg_file_op *op, int error);
 void vg_quota_descriptor_opened(struct vg_file_descriptor *descriptor, const struct statx *stat,
 				const struct vg_file_op *op);
-void vg_quota_inode_gone(struct vg_file_inode *inode); /* its last descriptor is, and inode->quota is set */
+/* Its last descriptor is, and inode->quota is set. */
+void vg_quota_inode_gone(struct vg_file_pool *pool, struct vg_file_inode *inode);
 /* statfs under a quota: of the quota. */
 void vg_quota_statfs(const struct vg_file_op *op, struct vg_file_statfs *statfs);
 
