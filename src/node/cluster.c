@@ -46,7 +46,10 @@ __u16 vg_cluster_port(const struct vg_cluster *cluster, __u16 node, unsigned int
 
 	if (node >= cluster->nodes)
 		return 0;
-	return door == VG_DOOR_MEM ? of->port_mem : door == VG_DOOR_CPU ? of->port_cpu : 0;
+	return door == VG_DOOR_MEM  ? of->port_mem :
+	       door == VG_DOOR_CPU  ? of->port_cpu :
+	       door == VG_DOOR_FILE ? of->port_file :
+				      0;
 }
 
 /* Cut "/PORT" off the end, if it is there. 0 or -EINVAL. */
@@ -117,7 +120,8 @@ static int parse_list(struct vg_cluster *cluster, const struct vg_options *optio
 	const struct vg_cluster_ports defaults = {
 		.mem = port,
 		.cpu = options->port[VG_DOOR_CPU] ? (__u16)options->port[VG_DOOR_CPU] : VG_PORT_CPU,
-		.file = VG_PORT_FILE,
+		.file = options->port[VG_DOOR_FILE] && options->port[VG_DOOR_FILE] != VG_PORT_UNSAID ?
+				(__u16)options->port[VG_DOOR_FILE] : VG_PORT_FILE,
 	};
 	char text[80];
 
@@ -213,6 +217,7 @@ static int build(struct vg_cluster *cluster, const struct vg_options *options, c
 	}
 	cluster->self = (__u16)self;
 	cluster->node[self].port_cpu = (__u16)options->port[VG_DOOR_CPU];
+	cluster->node[self].port_file = (__u16)options->port[VG_DOOR_FILE];
 	cluster->epoch = (__u32)options->epoch;
 	for (unsigned int p = 0; p < VG_PARTITIONS; p++)
 		cluster->owner[p] = (__u16)(p * cluster->nodes / VG_PARTITIONS);

@@ -47,6 +47,7 @@ int vg_file_root_open(struct vg_world *world, char *why, size_t why_bytes)
 		.root_fd = fd,
 		.read_only = options->file_read_only,
 		.ids = options->file_ids,
+		.placement = (enum vg_placement)options->file_placement,
 		.descriptors = (__u32)options->file_open,
 		.memory_bytes = options->file_memory_bytes,
 		.quota_bytes = options->file_quota_bytes,

@@ -116,6 +116,19 @@ static int parse_policy(void *target, const char *text)
 	return -EINVAL;
 }
 
+static int parse_placement(void *target, const char *text)
+{
+	static const char *const names[] = { "hash", "leastused", "leastloaded", "local" };
+
+	for (__u32 i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*(__u64 *)target = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
 static int parse_policy_of_memory(void *target, const char *text)
 {
 	enum vg_eviction policy;
@@ -191,6 +204,8 @@ const struct vg_option vg_option_table[] = {
 	{ "file-open", "N", "files that may be open at once (16384)", parse_file_open, FIELD(file_open) },
 	{ "file-memory", "BYTES", "memory for requests of the file pool and their answers (256m)", parse_heap,
 	  FIELD(file_memory_bytes) },
+	{ "file-placement", "NAME", "where new files go: " VG_PLACEMENT_NAMES " (hash)", parse_placement,
+	  FIELD(file_placement) },
 	{ "file-exports", "FILE", "which keys open which directories of the file pool, with what quotas (none)",
 	  parse_text, FIELD(file_exports) },
 	{ "file-quota-bytes", "BYTES", "what the files of this node may hold together, 0: no limit (0)",

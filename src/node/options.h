@@ -45,6 +45,7 @@ struct vg_options {
 	bool file_read_only, file_ids;
 	__u64 file_open, file_memory_bytes, file_quota_bytes, file_quota_files;
 	char file_exports[VG_OPTION_TEXT_MAX];
+	__u64 file_placement; /* enum vg_placement */
 	bool memcache_udp; /* the memcached port answers get over UDP */
 	__u64 arena_bytes, heap_bytes, chunk_bytes;
 	__u64 maxmemory; /* bytes, 0: no limit but those */

@@ -225,7 +225,8 @@ static void connect_link(struct link *link)
 	const struct vg_cluster_node *node = &worker->env.cluster->node[link->node];
 	struct sockaddr_storage address = node->address;
 
-	*port_of((const struct sockaddr *)&address) = htons(vg_cluster_port(worker->env.cluster, link->node, link->door));
+	*port_of((const struct sockaddr *)&address) =
+		htons(vg_cluster_port(worker->env.cluster, link->node, link->door));
 	link->until_ns = now_ns(link) + VG_PEER_CONNECT_TIMEOUT_MS * 1000000ULL;
 	link->fd = vg_io_socket(worker->io, node->address.ss_family, SOCK_STREAM);
 	if (link->fd < 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A worker's links to the other nodes: one TCP connection for each door that is asked, made when first needed. svc.h has
- * what services see.
+ * A worker's links to the other nodes: one TCP connection for each door that is asked, made when first needed. svc.h
+ * has what services see.
  */
 #ifndef VG_NODE_PEERS_H
 #define VG_NODE_PEERS_H

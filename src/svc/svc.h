@@ -173,10 +173,15 @@ struct vg_file_export_settings {
 };
 
 /* The file pool's part of the configuration; the same until the node ends. */
+/* Where a new file goes: to the node of its name, or to another, which that node then points to. */
+enum vg_placement { VG_PLACE_HASH, VG_PLACE_LEAST_USED, VG_PLACE_LEAST_LOADED, VG_PLACE_LOCAL };
+#define VG_PLACEMENT_NAMES "hash, leastused, leastloaded, local"
+
 struct vg_file_settings {
 	int root_fd;	    /* the directory that is exported; the node's, closed when no thread uses it */
 	bool read_only;
 	bool ids;	    /* owners' numbers pass through */
+	enum vg_placement placement;
 	__u32 descriptors;  /* open files, of all clients */
 	__u64 memory_bytes; /* of requests and answers under way */
 	__u64 quota_bytes, quota_files; /* of all there is; 0: no limit */

@@ -160,6 +160,11 @@ int vg_disk_truncate(int fd, struct statx *ret_before)
 	return error;
 }
 
+int vg_disk_set_mode(int fd, mode_t mode)
+{
+	return fchmod(fd, mode) ? -errno : 0;
+}
+
 void vg_disk_close(int fd)
 {
 	close(fd);

@@ -31,6 +31,7 @@ int vg_disk_open(int root_fd, const char *path, int flags, mode_t mode, bool *re
 /* Symbolic links are followed, beneath the root: -EXDEV else. */
 int vg_disk_open_following(int root_fd, const char *path, int flags, mode_t mode, bool *ret_created);
 void vg_disk_close(int fd);
+int vg_disk_set_mode(int fd, mode_t mode);
 /* Does not block: an open descriptor. */
 int vg_disk_fstat(int fd, struct statx *ret_stat);
 /* A stub is -EREMOTE. */

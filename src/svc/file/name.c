@@ -101,6 +101,8 @@ static int open_work(struct vg_file_op *op)
 		return fd;
 	if (measured && !name->created)
 		error = vg_disk_truncate(fd, &name->before);
+	if (op->flags & VG_FILE_CREATED) /* for this very operation, by the name node */
+		error = error ?: vg_disk_set_mode(fd, name->mode);
 	error = error ?: vg_disk_fstat(fd, &name->stat);
 	if (error)
 		vg_disk_close(fd);
@@ -127,7 +129,7 @@ void vg_name_open(struct vg_file_op *op)
 		vg_op_fail(op, open_flags);
 		return;
 	}
-	if (!(flags & (VG_FILE_O_CREATE | VG_FILE_O_TRUNCATE)) && !op->text) {
+	if (!(flags & (VG_FILE_O_CREATE | VG_FILE_O_TRUNCATE)) && !op->text && !(op->flags & VG_FILE_CREATED)) {
 		vg_disk_how(&how, open_flags | O_NOFOLLOW, 0);
 		fd = vg_io_try_open(op->pool->env->io, root_of(op), op->path[0] ? op->path : ".", &how);
 	}
@@ -328,21 +330,17 @@ static int symlink_work(struct vg_file_op *op)
 
 void vg_name_symlink(struct vg_file_op *op)
 {
-	struct vg_stub stub;
 	const char *target = (const char *)op->body;
 	__u32 length = op->body_length;
 
 	/* What looks like a stub is the pool's own. */
-	if (memchr(target, '\0', length) || vg_stub_parse(target, length, &stub) != VG_STUB_NONE) {
+	if (memchr(target, '\0', length) || vg_stub_is_reserved(target, length)) {
 		vg_op_fail(op, -EINVAL);
 		return;
 	}
-	op->body_length = 0;
-	if (vg_op_buffer(op, length + 1)) {
-		vg_op_fail(op, -ENOMEM);
+	/* It may come here twice (tree.c): the body stays as it is. Behind it there is room for a NUL. */
+	if (vg_op_keep(op))
 		return;
-	}
-	memcpy(op->buffer, target, length);
 	op->buffer[length] = '\0';
 	op->own.name.text = op->buffer;
 	vg_op_work(op, symlink_work, mkdir_done);

@@ -25,10 +25,14 @@ bool vg_tree_failed(struct vg_file_op *op, int error);
 /* It is being answered: whatever was held for it (the order of its name) is let go. Only if op->tree is set. */
 void vg_tree_end(struct vg_file_op *op, int error);
 
+void vg_tree_home(struct vg_file_op *op); /* FILE_HOME */
+
 /* ---- stubs (stub.c): pure, any thread ---------------------------------------------------------------------------- */
 
 enum vg_stub_kind { VG_STUB_NONE, VG_STUB_HOME, VG_STUB_STRIPED };
-#define VG_STUB_TARGET_MAX 512
+#define VG_STUB_TARGET_MAX 512 /* 64 nodes of 5 digits, and the rest */
+#define VG_STUB_UNIT_STEP 65536
+#define VG_STUB_UNIT_MAX (1u << 30)
 struct vg_stub {
 	enum vg_stub_kind kind;
 	__u16 home; /* HOME */
@@ -37,7 +41,9 @@ struct vg_stub {
 	__u16 count;
 	__u16 node[VG_FILE_STRIPES_MAX];
 };
-/* What a symbolic link says: NONE: it is a user's. Users may not make others (EINVAL). */
+/* Links that begin so are the pool's own, whatever follows: users may not make them (EINVAL). */
+bool vg_stub_is_reserved(const char *target, size_t length);
+/* What a symbolic link says: NONE: it is a user's. */
 enum vg_stub_kind vg_stub_parse(const char *target, size_t length, struct vg_stub *ret_stub);
 int vg_stub_format(const struct vg_stub *stub, char target[VG_STUB_TARGET_MAX]); /* its length */
 
