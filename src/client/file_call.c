@@ -81,6 +81,7 @@ void vg_remote_calls_run(struct virgo *v, __u64 now_ns)
 		if (node) {
 			send_to(call, node);
 		} else if (v->files->ending || now_ns >= call->deadline_ns) {
+			vg_links_due(v, 0);
 			finish(call, v->files->ending ? -ECANCELED : -EHOSTDOWN);
 		} else {
 			call->next = v->files->waiting;

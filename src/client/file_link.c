@@ -557,11 +557,13 @@ static void run_delayed(struct virgo *v, __u64 now_ns)
 	}
 }
 
+/* Who waits in vg_client_step() may have what it waits for: it does not go on to wait for the network. */
 static void tell_ended(struct virgo *v)
 {
 	while (v->files->ended) {
 		struct vg_remote_request *request = v->files->ended;
 
+		vg_links_due(v, 0);
 		v->files->ended = request->next;
 		request->next = NULL;
 		request->done(request);
