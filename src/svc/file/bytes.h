@@ -67,8 +67,8 @@ void vg_order_look(struct vg_file_op *op, __u64 start, __u64 length, void (*go)(
 
 /*
  * Everything written to the op's file so far to stable storage, together with those who ask the same meanwhile; `then`
- * is called with 0 or what went wrong, later. With `with_write` its own bytes are written first (offset, append, length;
- * done: how many were, offset: where). A kept op.
+ * is called with 0 or what went wrong, later. With `with_write` its own bytes are written first (offset, append,
+ * length; done: how many were, offset: where). A kept op.
  */
 void vg_durable_join(struct vg_file_op *op, bool with_write, bool data_only,
 		     void (*then)(struct vg_file_op *op, int error));

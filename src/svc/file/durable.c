@@ -5,9 +5,9 @@
  * writers each waits for two syncs at most, and none has one for himself.
  *
  * An error of writing back is told by the kernel once to each open file. A group is synced through one of its file's
- * descriptors, the keeper, so who else must hear of the error is our business: errors are counted, and a descriptor that
- * has not heard of the last one is told at its next sync. What happened before a descriptor joined for the first time is
- * asked of the kernel, through its own fd.
+ * descriptors, the keeper, so who else must hear of the error is our business: errors are counted, and a descriptor
+ * that has not heard of the last one is told at its next sync. What happened before a descriptor joined for the first
+ * time is asked of the kernel, through its own fd.
  */
 #include <assert.h>
 #include <errno.h>

@@ -22,6 +22,7 @@
 
 #include <sys/stat.h>
 
+#include "svc/file/buffers.h"
 #include "svc/svc.h"
 #include "virgo/file.h"
 
@@ -183,7 +184,7 @@ struct vg_file_op {
 	bool ordered; /* data.c's: vg_bytes_end is called */
 	__u32 holds;  /* who names it: its life until it is answered, and outputs that it has lent bytes to */
 	/* Page-aligned memory, freed with the op. */
-	__u8 *buffer, *buffer_got;
+	__u8 *buffer;
 	__u32 buffer_bytes;
 	__u64 charged; /* to the link and the pool */
 	__u64 started_ns;
@@ -398,6 +399,7 @@ struct vg_file_pool {
 	struct vg_file_op *op, *op_free; /* VG_FILE_OPS_MAX */
 	__u32 ops, ops_touched;
 	__u64 bytes; /* charged, of settings->memory_bytes */
+	struct vg_buffers buffers;
 	struct vg_file_link *waiting_first, *waiting_last;
 	bool stopping, ticking;
 	void *memory[4]; /* that the tables are in */

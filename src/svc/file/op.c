@@ -7,10 +7,13 @@
 #include "svc/file/disk.h"
 #include "svc/file/file.h"
 
-#define PAGE 4096u
-
 int vg_ops_init(struct vg_file_pool *pool)
 {
+	/* Blocks are larger than what is charged for them: twice as large at most. */
+	int error = vg_buffers_init(&pool->buffers, 2 * pool->settings->memory_bytes);
+
+	if (error)
+		return error;
 	pool->op = vg_file_alloc(pool, VG_FILE_OPS_MAX * sizeof(*pool->op));
 	return pool->op ? 0 : -ENOMEM;
 }
@@ -24,6 +27,7 @@ void vg_ops_deinit(struct vg_file_pool *pool)
 	vg_file_free(pool, pool->inode);
 	vg_file_free(pool, pool->inodes);
 	vg_file_free(pool, pool->op);
+	vg_buffers_deinit(&pool->buffers);
 	vg_file_free(pool, pool);
 }
 
@@ -167,7 +171,8 @@ static void op_free(struct vg_file_op *op)
 		vg_descriptor_put(op->descriptor);
 	if (op->client)
 		vg_client_put(op->client);
-	vg_file_free(pool, op->buffer_got);
+	if (op->buffer)
+		vg_buffer_put(&pool->buffers, op->buffer);
 	for (int i = 0; i < 4; i++)
 		vg_file_free(pool, op->names_got[i]);
 	op->next_free = pool->op_free;
@@ -292,11 +297,10 @@ int vg_op_set_key(struct vg_file_op *op, const void *key, __u32 length)
 
 int vg_op_buffer(struct vg_file_op *op, __u32 bytes)
 {
-	assert(!op->buffer_got);
-	op->buffer_got = vg_file_alloc(op->pool, bytes + PAGE);
-	if (!op->buffer_got)
+	assert(!op->buffer);
+	op->buffer = vg_buffer_get(&op->pool->buffers, bytes);
+	if (!op->buffer)
 		return -ENOMEM;
-	op->buffer = (__u8 *)VG_ALIGN_UP((unsigned long)op->buffer_got, (unsigned long)PAGE);
 	op->buffer_bytes = bytes;
 	return 0;
 }
