@@ -31,6 +31,9 @@ $(B)/tests/unit/test_client_file: | $(B)/virgod
 # The bookkeeping of the command line needs no node.
 $(B)/tests/unit/test_map: $(addprefix $(B)/obj/src/cli/,map_engine.o map_resume.o map_template.o spool.o input.o)
 
+# Nor do copies from here to here.
+$(B)/tests/unit/test_files: $(addprefix $(B)/obj/src/cli/file_,place.o stream.o crew.o hash.o) $(B)/obj/src/cli/input.o
+
 $(SIM_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,sim base)
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
