@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The original VIRGO's text grammar of the memory and the file pool: one request is name(argument[,argument …]) ended
- * by CR LF, LF or NUL. docs/protocol.md, "Text" and "The file pool as text", has the grammar, the replies and the choice
- * made for every quirk. Pure; any thread.
+ * by CR LF, LF or NUL. docs/protocol.md, "Text" and "The file pool as text", has the grammar, the replies and the
+ * choice made for every quirk. Pure; any thread.
  */
 #ifndef VG_PROTO_TEXT_H
 #define VG_PROTO_TEXT_H

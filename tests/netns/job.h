@@ -24,6 +24,9 @@
 #include "virgo/job.h"
 #include "virgo/wire_codec.h"
 
+#ifndef JOB_KEY_ROOM /* a program may need longer ones */
+#define JOB_KEY_ROOM VG_JOB_OWNER_MAX
+#endif
 #define JOB_BODY_MAX (VG_JOB_SPEC_MAX + VG_JOB_INPUT_MAX + VG_JOB_RESULT_MAX)
 
 struct job_link {
@@ -31,7 +34,7 @@ struct job_link {
 	bool keyed;
 	__u64 key[2];
 	__u64 client, sequence;
-	char owner[VG_JOB_OWNER_MAX];
+	char owner[JOB_KEY_ROOM]; /* the key of what is sent */
 	__u32 owner_length;
 	struct vg_wire_header header; /* of the frame read last */
 	__u8 *body;
@@ -39,7 +42,7 @@ struct job_link {
 
 struct job_frame {
 	__u8 opcode;
-	__u16 partition;
+	__u16 partition, flags;
 	__u64 sequence, ident, argument;
 	const void *body;
 	__u32 body_length;
@@ -125,7 +128,7 @@ __attribute__((unused)) static size_t job_head(const struct job_link *link, cons
 		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
 		.version = VG_WIRE_VERSION,
 		.opcode = frame->opcode,
-		.flags = VG_HTOBE16(link->keyed ? VG_FLAG_TAGGED : 0),
+		.flags = VG_HTOBE16(frame->flags | (link->keyed ? VG_FLAG_TAGGED : 0)),
 		.client = VG_HTOBE64(link->client),
 		.sequence = VG_HTOBE64(frame->sequence),
 		.source_node = VG_HTOBE16(VG_NODE_NONE),
@@ -147,7 +150,7 @@ __attribute__((unused)) static size_t job_head(const struct job_link *link, cons
 
 __attribute__((unused)) static bool job_send(struct job_link *link, const struct job_frame *frame)
 {
-	__u8 room[sizeof(struct vg_wire_header) + VG_JOB_OWNER_MAX];
+	__u8 room[sizeof(struct vg_wire_header) + JOB_KEY_ROOM];
 	size_t length = job_head(link, frame, room);
 
 	return job_send_all(link->fd, room, length) && job_send_all(link->fd, frame->body, frame->body_length);

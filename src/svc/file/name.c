@@ -338,6 +338,10 @@ void vg_name_symlink(struct vg_file_op *op)
 		vg_op_fail(op, -EINVAL);
 		return;
 	}
+	if (length > VG_FILE_PATH_MAX) {
+		vg_op_fail(op, -ENAMETOOLONG);
+		return;
+	}
 	/* It may come here twice (tree.c): the body stays as it is. Behind it there is room for a NUL. */
 	if (vg_op_keep(op))
 		return;

@@ -18,6 +18,7 @@
 #define NODES VG_FILE_FORWARDABLE
 
 #define XATTR_BODY_MAX (sizeof(struct vg_file_xattr) + VG_FILE_NAME_MAX + VG_FILE_XATTR_MAX)
+#define PATHS_MAX 8192 /* longer ones than may be are refused by their own error */
 #define SPAN sizeof(struct vg_file_span)
 #define FETCHED VG_FILE_IN_PLACE_MAX /* of a larger file more is asked for when it is known how large it is */
 
@@ -36,12 +37,12 @@ static const struct vg_file_operation operations[] = {
 		       sizeof(struct vg_file_change) },
 	AT(STATFS) = { vg_name_statfs },
 	AT(LIST) = { vg_name_list, KEY | NODES, SPAN, SPAN, VG_FILE_LIST_MAX },
-	AT(RENAME) = { vg_name_rename, NAME | OTHER | CHANGES | ONCE | NODES, 1, VG_FILE_PATH_MAX },
-	AT(LINK) = { vg_name_link, NAME | OTHER | CHANGES | ONCE | NODES, 1, VG_FILE_PATH_MAX },
+	AT(RENAME) = { vg_name_rename, NAME | OTHER | CHANGES | ONCE | NODES, 1, PATHS_MAX },
+	AT(LINK) = { vg_name_link, NAME | OTHER | CHANGES | ONCE | NODES, 1, PATHS_MAX },
 	AT(UNLINK) = { vg_name_unlink, NAME | CHANGES | ONCE | NODES },
 	AT(MKDIR) = { vg_name_mkdir, NAME | CHANGES | ONCE | GROWS | NODES },
 	AT(RMDIR) = { vg_name_rmdir, NAME | CHANGES | ONCE | NODES },
-	AT(SYMLINK) = { vg_name_symlink, NAME | CHANGES | ONCE | GROWS | NODES, 1, VG_FILE_PATH_MAX },
+	AT(SYMLINK) = { vg_name_symlink, NAME | CHANGES | ONCE | GROWS | NODES, 1, PATHS_MAX },
 	AT(READLINK) = { vg_name_readlink, NAME | NODES, 0, 0, VG_FILE_PATH_MAX },
 	AT(XATTR_GET) = { vg_name_xattr_get, KEY | IDENT | NODES, 1, VG_FILE_NAME_MAX, VG_FILE_XATTR_MAX },
 	AT(XATTR_SET) = { vg_name_xattr_set, KEY | IDENT | CHANGES | ONCE | NODES, sizeof(struct vg_file_xattr) + 1,
