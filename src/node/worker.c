@@ -267,33 +267,47 @@ static void on_datagram(void *owner, const struct vg_io_event *event)
 
 /* ---- timers for services --------------------------------------------------------------------------------------- */
 
-struct timer {
+struct vg_timer {
+	struct vg_timer *next, **link; /* of the worker's */
 	struct vg_worker *worker;
 	void (*fn)(void *context);
 	void *context;
 };
 
+static void timer_free(struct vg_timer *timer)
+{
+	*timer->link = timer->next;
+	if (timer->next)
+		timer->next->link = timer->link;
+	free(timer);
+}
+
 static void on_timer(void *owner, const struct vg_io_event *event)
 {
-	struct timer timer = *(struct timer *)owner;
+	struct vg_timer timer = *(struct vg_timer *)owner;
 
 	vg_worker_turn(timer.worker);
-	free(owner);
+	timer_free(owner);
 	timer.fn(timer.context);
 }
 
 int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), void *context)
 {
 	struct vg_worker *worker = env->node;
-	struct timer *timer = malloc(sizeof(*timer));
+	struct vg_timer *timer = malloc(sizeof(*timer));
 	int error;
 
 	if (!timer)
 		return -ENOMEM;
-	*timer = (struct timer){ .worker = worker, .fn = fn, .context = context };
+	*timer = (struct vg_timer){
+		.next = worker->timers, .link = &worker->timers, .worker = worker, .fn = fn, .context = context
+	};
+	if (timer->next)
+		timer->next->link = &timer->next;
+	worker->timers = timer;
 	error = vg_io_timeout(worker->io, delay_ns, on_timer, timer, NULL);
 	if (error)
-		free(timer);
+		timer_free(timer);
 	return error;
 }
 
@@ -448,6 +462,8 @@ void vg_worker_deinit(struct vg_worker *worker)
 			vg_services[i]->deinit(&worker->env);
 	vg_peers_free(worker->env.peers);
 	vg_io_free(worker->io);
+	while (worker->timers) /* what nobody hears any more */
+		timer_free(worker->timers);
 	for (int i = 0; i < worker->listeners; i++) {
 		if (worker->listener[i].tcp_fd >= 0)
 			close(worker->listener[i].tcp_fd);

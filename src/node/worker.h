@@ -50,6 +50,7 @@ struct vg_worker {
 	struct vg_conn_pool *conns;
 	struct vg_listener listener[VG_DOOR_MAX];
 	int listeners;
+	struct vg_timer *timers; /* that services wait for */
 
 	struct vg_commit *commit; /* NULL: there is no log */
 	bool commit_waits;	  /* atomic: others wake this worker when something has become safe */
