@@ -26,7 +26,7 @@ $(UNIT_TESTS): $(B)/%: $(B)/obj/%.o $(TEST_ROOMS) $(call room_archives,uring bas
 	$(call link,-lcmocka $(DAEMON_LIBS))
 
 # Files of the client are tried on real nodes.
-$(B)/tests/unit/test_client_file: | $(B)/virgod
+$(filter $(B)/tests/unit/test_client_file%,$(UNIT_TESTS)): | $(B)/virgod
 
 # The bookkeeping of the command line needs no node.
 $(B)/tests/unit/test_map: $(addprefix $(B)/obj/src/cli/,map_engine.o map_resume.o map_template.o spool.o input.o)

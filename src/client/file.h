@@ -109,19 +109,27 @@ struct vg_remote_request {
 };
 #define VG_REMOTE_WRONG_NODE 1 /* answer_argument: of which node; answer_flags: VG_FILE_AT_HOME */
 
+/* For a node of which only the number is known: the cluster's table has its address. */
+struct vg_remote_search {
+	struct vg_remote_search *next;
+	__u32 number;
+	__u64 deadline_ns;
+	void (*found)(struct vg_remote_search *search, int error); /* 0, -EHOSTDOWN, -ECANCELED */
+	void *context;
+};
+
 /* A request about a path, to whoever knows. */
 struct vg_remote_call {
 	struct vg_remote_request request;
 	struct virgo *v;
-	struct vg_remote_call *next; /* who waits for the cluster's table */
+	struct vg_remote_search search;
 	bool follow;		     /* a symbolic link at the end of the path, too */
 	bool walked;		     /* since the path was last changed */
 	bool plain;		     /* symbolic links are no concern of it */
 	bool anywhere;		     /* asked of a node that is as good as any */
 	bool missed;		     /* its home did not know it: the name node was asked again */
 	__u8 redirects, symlinks, tries;
-	__u32 wanted_node;  /* whose address is not known */
-	__u64 deadline_ns; /* for the table */
+	__u32 other; /* its name node is down: the number of the node that is asked for its copy, + 1 */
 	char *path, *second;	   /* checked; malloc. second: of RENAME, LINK: the body */
 	__u32 length, second_length;
 	struct vg_remote_walk *walk;
@@ -139,7 +147,7 @@ struct vg_remotes {
 	struct vg_remote_request *buckets[VG_REMOTE_BUCKETS];
 	struct vg_remote_request *ended;   /* their done() is owed, `next` links them */
 	struct vg_remote_request *delayed; /* for a node that was busy; `next` links them */
-	struct vg_remote_call *waiting;    /* for the cluster's table */
+	struct vg_remote_search *searches;
 	bool ending;			   /* of the client: nobody is told anything any more */
 	struct vg_remote_transfer *transfers_free;
 	struct virgo_watch *watches;
@@ -190,7 +198,8 @@ void vg_remote_call_start(struct vg_remote_call *call, void (*done)(struct vg_re
 /* Start it, and wait: call->result. */
 int vg_remote_call_wait(struct vg_remote_call *call);
 void vg_remote_call_deinit(struct vg_remote_call *call);
-void vg_remote_calls_run(struct virgo *v, __u64 now_ns);
+void vg_remote_search(struct virgo *v, struct vg_remote_search *search, __u32 number);
+void vg_remote_searches_run(struct virgo *v, __u64 now_ns);
 /* A request to one node, and wait: 0 or negative errno. */
 int vg_remote_ask(struct virgo *v, struct vg_remote_node *node, struct vg_remote_request *request);
 /* Whether a synchronous call may begin: 0, or -EDEADLK: not from inside a result function. */

@@ -56,50 +56,60 @@ static void send_to(struct vg_remote_call *call, struct vg_remote_node *node)
 }
 
 /* Its address is in the cluster's table, which is asked for. */
-static void wait_for_table(struct vg_remote_call *call, __u32 number)
+void vg_remote_search(struct virgo *v, struct vg_remote_search *search, __u32 number)
 {
-	struct virgo *v = call->v;
 	__u64 now_ns = vg_now_ns();
 
-	call->wanted_node = number;
-	call->deadline_ns = now_ns + v->timeout_ns;
-	call->next = v->files->waiting;
-	v->files->waiting = call;
+	search->number = number;
+	search->deadline_ns = now_ns + v->timeout_ns;
+	search->next = v->files->searches;
+	v->files->searches = search;
 	vg_topology_fetch(v, now_ns);
 	vg_links_due(v, now_ns + TABLE_LOOK_NS);
 }
 
-void vg_remote_calls_run(struct virgo *v, __u64 now_ns)
+void vg_remote_searches_run(struct virgo *v, __u64 now_ns)
 {
-	struct vg_remote_call *call = v->files->waiting, *next;
+	struct vg_remote_search *search = v->files->searches, *next;
 
-	v->files->waiting = NULL;
-	for (; call; call = next) {
-		struct vg_remote_node *node = vg_remote_node_number(v, call->wanted_node);
+	v->files->searches = NULL;
+	for (; search; search = next) {
+		int error = v->files->ending ? -ECANCELED : now_ns >= search->deadline_ns ? -EHOSTDOWN : 0;
 
-		next = call->next;
-		if (node) {
-			send_to(call, node);
-		} else if (v->files->ending || now_ns >= call->deadline_ns) {
+		next = search->next;
+		if (error || vg_remote_node_number(v, search->number)) {
 			vg_links_due(v, 0);
-			finish(call, v->files->ending ? -ECANCELED : -EHOSTDOWN);
-		} else {
-			call->next = v->files->waiting;
-			v->files->waiting = call;
-			vg_topology_fetch(v, now_ns);
-			vg_links_due(v, now_ns + TABLE_LOOK_NS);
+			search->found(search, error);
+			continue;
 		}
+		search->next = v->files->searches;
+		v->files->searches = search;
+		vg_topology_fetch(v, now_ns);
+		vg_links_due(v, now_ns + TABLE_LOOK_NS);
 	}
+}
+
+static void found(struct vg_remote_search *search, int error)
+{
+	struct vg_remote_call *call = search->context;
+
+	if (error)
+		finish(call, error);
+	else
+		send_to(call, vg_remote_node_number(call->v, search->number));
 }
 
 static void go_to(struct vg_remote_call *call, __u32 number)
 {
 	struct vg_remote_node *node = vg_remote_node_number(call->v, number);
 
-	if (node)
+	if (node) {
 		send_to(call, node);
-	else
-		wait_for_table(call, number);
+		return;
+	}
+	call->search.found = found;
+	call->search.context = call;
+	vg_remote_search(call->v, &call->search, number);
 }
 
 static void redirect(struct vg_remote_call *call)
@@ -166,11 +176,59 @@ static bool wants_walk(const struct vg_remote_call *call, int error)
 	return call->follow && is_symlink(call);
 }
 
+/*
+ * The node that has the name of a directory is down, but others may have copies of it, as it has files on them: what
+ * is below it does not depend on the one that is lost.
+ */
+static bool may_be_copied(const struct vg_remote_call *call)
+{
+	const struct vg_remote_request *request = &call->request;
+
+	return call->v->files->cluster_nodes > 1 &&
+	       (request->opcode == VG_OP_FILE_STAT || request->opcode == VG_OP_FILE_LIST ||
+		(request->opcode == VG_OP_FILE_OPEN && request->argument >> 32 & VG_FILE_O_DIRECTORY));
+}
+
+static void ask_next_copy(struct vg_remote_call *call)
+{
+	__u64 now_ns = vg_now_ns();
+
+	while (call->other < VG_NODES_MAX) {
+		struct vg_remote_node *node = vg_remote_node_number(call->v, call->other++);
+
+		if (!node || node == call->request.asked || vg_remote_node_is_down(node, now_ns))
+			continue;
+		call->request.flags |= VG_FILE_AT_HOME;
+		send_to(call, node);
+		return;
+	}
+	finish(call, -EHOSTDOWN);
+}
+
+static void on_copy(struct vg_remote_call *call)
+{
+	struct vg_file_stat stat;
+	bool is_directory = !call->request.error;
+
+	if (is_directory && call->request.front_bytes >= sizeof(stat)) {
+		memcpy(&stat, call->request.front, sizeof(stat));
+		is_directory = S_ISDIR(VG_BE32TOH(stat.mode));
+	}
+	if (is_directory)
+		finish(call, 0);
+	else
+		ask_next_copy(call);
+}
+
 static void on_answer(struct vg_remote_request *request)
 {
 	struct vg_remote_call *call = request->context;
 	int error = request->error;
 
+	if (call->other) {
+		on_copy(call);
+		return;
+	}
 	if (error == VG_REMOTE_WRONG_NODE) {
 		redirect(call);
 		return;
@@ -184,6 +242,10 @@ static void on_answer(struct vg_remote_request *request)
 		/* It has moved meanwhile. */
 		call->missed = true;
 		dispatch(call);
+		return;
+	}
+	if (error == -EHOSTDOWN && may_be_copied(call)) {
+		ask_next_copy(call);
 		return;
 	}
 	if (wants_walk(call, error)) {
@@ -203,6 +265,7 @@ void vg_remote_walked(struct vg_remote_call *call, int result)
 	}
 	call->walked = call->missed = false;
 	call->redirects = 0;
+	call->other = 0;
 	dispatch(call);
 }
 

@@ -139,7 +139,7 @@ ssize_t virgo_write(struct virgo *v, struct virgo_file *file, const void *data, 
 	return put;
 }
 
-/* ---- vectors: through memory of our own, but a single one or long ones ----------------------------------------------- */
+/* ---- vectors: through memory of our own, but a single one or long ones ----------------------------------------- */
 
 #define VECTOR_ALONE_BYTES 65536 /* vectors from here on are asked for one by one */
 

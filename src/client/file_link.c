@@ -576,7 +576,7 @@ void vg_remotes_run(struct virgo *v, __u64 now_ns)
 		if (v->links[i]->user == &vg_remote_links)
 			run_node(v->links[i]->file, now_ns);
 	run_delayed(v, now_ns);
-	vg_remote_calls_run(v, now_ns);
+	vg_remote_searches_run(v, now_ns);
 	tell_ended(v);
 }
 
@@ -589,7 +589,7 @@ void vg_remotes_cancel(struct virgo *v)
 			if (v->links[i]->file)
 				fail_all(v->links[i]->file, -ECANCELED);
 		run_delayed(v, ~0ULL);
-		vg_remote_calls_run(v, ~0ULL);
+		vg_remote_searches_run(v, ~0ULL);
 		more = v->files->ended != NULL;
 		tell_ended(v);
 	}

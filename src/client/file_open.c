@@ -63,7 +63,8 @@ static struct virgo_file *new_file(unsigned int pieces, int flags)
 }
 
 /* What stands behind the stat of a striped file; NULL with the error. */
-struct virgo_file *vg_remote_striped(const __u8 *body, __u32 length, int flags, __u16 ret_nodes[VG_FILE_STRIPES_MAX], int *ret_error)
+struct virgo_file *vg_remote_striped(const __u8 *body, __u32 length, int flags, __u16 ret_nodes[VG_FILE_STRIPES_MAX],
+				     int *ret_error)
 {
 	struct vg_file_stripes stripes;
 	struct virgo_file *file;
@@ -175,6 +176,8 @@ struct opening {
 	struct vg_file_stripes stripes;
 	char names[VG_FILE_STRIPES_MAX][PIECE_NAME_MAX];
 	struct vg_remote_request *pieces;
+	__u16 numbers[VG_FILE_STRIPES_MAX];
+	struct vg_remote_search search;
 };
 
 static void finish(struct opening *opening, int error)
@@ -205,13 +208,30 @@ static void add_up(struct virgo_file *file, const struct vg_remote_request *piec
 	file->opened.stripes = (uint16_t)file->count;
 }
 
+static void unmade(struct vg_remote_call *call)
+{
+	finish(call->context, ((struct opening *)call->context)->error);
+}
+
+/* What was made, but cannot be opened, is taken away again: its name, and of its pieces those that can be reached. */
 static void pieces_closed(void *context, int error)
 {
 	struct opening *opening = context;
+	struct vg_remote_call *call = &opening->call;
+	char *path = call->path;
 
 	(void)error;
 	opening->file = NULL;
-	finish(opening, opening->error);
+	if (!opening->stripes.unit) {
+		finish(opening, opening->error);
+		return;
+	}
+	vg_remote_call_init(call, opening->v, VG_OP_FILE_UNLINK);
+	call->path = path;
+	call->length = (__u32)strlen(path);
+	call->plain = true;
+	call->request.change = true;
+	vg_remote_call_start(call, unmade, opening);
 }
 
 /* Which of the pieces were opened is given back, when not all were. */
@@ -247,38 +267,64 @@ static void piece_done(struct vg_remote_request *request)
 		pieces_opened(opening);
 }
 
-/* A piece on each of these nodes. All addresses have to be known: a node that has a stub in its tree knows them. */
-static void open_pieces(struct opening *opening, const __u16 *numbers)
+static void fill_piece(struct opening *opening, unsigned int index)
 {
-	struct virgo_file *file = opening->file;
+	struct vg_remote_request *request = &opening->pieces[index];
 	__u16 flags = vg_remote_open_flags(opening->flags & ~(O_CREAT | O_EXCL | O_APPEND));
-	struct vg_remote_node *nodes[VG_FILE_STRIPES_MAX];
 
 	flags |= flags & VG_FILE_O_WRITE ? VG_FILE_O_CREATE : 0;
-	opening->pieces = calloc(file->count, sizeof(opening->pieces[0]));
-	opening->left = file->count;
-	for (unsigned int i = 0; i < file->count; i++) {
-		nodes[i] = vg_remote_node_number(opening->v, numbers[i]);
-		if (!nodes[i] || !opening->pieces) {
-			free(file);
-			opening->file = NULL;
-			finish(opening, opening->pieces ? -EHOSTDOWN : -ENOMEM);
-			return;
-		}
-	}
-	for (unsigned int i = 0; i < file->count; i++) {
-		struct vg_remote_request *request = &opening->pieces[i];
+	request->opcode = VG_OP_FILE_OPEN;
+	request->flags = VG_FILE_PIECE;
+	request->key = opening->names[index];
+	request->key_length =
+		vg_remote_piece_name(opening->file->id, index, opening->names[index], PIECE_NAME_MAX);
+	request->argument = (__u64)flags << 32 | 0600;
+	request->front_bytes = sizeof(struct vg_file_stat);
+	request->done = piece_done;
+	request->context = opening;
+}
 
-		request->opcode = VG_OP_FILE_OPEN;
-		request->flags = VG_FILE_PIECE;
-		request->key = opening->names[i];
-		request->key_length = vg_remote_piece_name(file->id, i, opening->names[i], PIECE_NAME_MAX);
-		request->argument = (__u64)flags << 32 | 0600;
-		request->front_bytes = sizeof(struct vg_file_stat);
-		request->done = piece_done;
-		request->context = opening;
+static void pieces_lost(struct opening *opening, int error)
+{
+	opening->file->count = 0;
+	opening->error = error;
+	vg_remote_close_start(opening->v, opening->file, pieces_closed, opening);
+}
+
+static void open_pieces(struct opening *opening);
+
+static void found(struct vg_remote_search *search, int error)
+{
+	if (error)
+		pieces_lost(search->context, error);
+	else
+		open_pieces(search->context);
+}
+
+/* A piece on each of these nodes, once their addresses are known. */
+static void open_pieces(struct opening *opening)
+{
+	const unsigned int count = opening->file->count;
+	struct vg_remote_node *nodes[VG_FILE_STRIPES_MAX];
+
+	for (unsigned int i = 0; i < count; i++) {
+		nodes[i] = vg_remote_node_number(opening->v, opening->numbers[i]);
+		if (nodes[i])
+			continue;
+		opening->search.found = found;
+		opening->search.context = opening;
+		vg_remote_search(opening->v, &opening->search, opening->numbers[i]);
+		return;
 	}
-	for (unsigned int i = 0, count = file->count; i < count; i++)
+	opening->pieces = calloc(count, sizeof(opening->pieces[0]));
+	if (!opening->pieces) {
+		pieces_lost(opening, -ENOMEM);
+		return;
+	}
+	opening->left = count;
+	for (unsigned int i = 0; i < count; i++)
+		fill_piece(opening, i);
+	for (unsigned int i = 0; i < count; i++)
 		vg_remote_submit(nodes[i], &opening->pieces[i]);
 }
 
@@ -291,7 +337,6 @@ static void opened(struct vg_remote_call *call)
 {
 	struct opening *opening = call->context;
 	const struct vg_remote_request *request = &call->request;
-	__u16 numbers[VG_FILE_STRIPES_MAX];
 	int error = call->result;
 
 	if (error) {
@@ -300,7 +345,7 @@ static void opened(struct vg_remote_call *call)
 	}
 	if (request->answer_flags & VG_FILE_STRIPED)
 		opening->file = vg_remote_striped(request->answer, request->answer_length, opening->flags,
-						  numbers, &error);
+						  opening->numbers, &error);
 	else
 		opening->file = new_file(1, opening->flags);
 	if (!opening->file) {
@@ -309,7 +354,7 @@ static void opened(struct vg_remote_call *call)
 	}
 	vg_remote_stat_read(request->front, &opening->file->opened);
 	if (request->answer_flags & VG_FILE_STRIPED) {
-		open_pieces(opening, numbers);
+		open_pieces(opening);
 		return;
 	}
 	opening->file->pieces[0] = (struct vg_remote_piece){ .home = request->asked->home,

@@ -64,6 +64,7 @@ static inline void real_run_node(struct real_cluster *cluster, unsigned int node
 	ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 32);
 	const char *arguments[32] = { program, "--bpf", "off", "--arena-size", "16m", "--heap-size", "64m", "--workers", "1",
 				      "--listen", listening, "--file-root", root, "--file-port", port };
+	size_t filled = 0;
 	int count = 15, fd;
 
 	assert(length > 0);
@@ -74,7 +75,9 @@ static inline void real_run_node(struct real_cluster *cluster, unsigned int node
 	(void)snprintf(log, sizeof(log), "%s/log", cluster->directory);
 	(void)snprintf(listening, sizeof(listening), "127.0.0.%u:%u", 1 + node, cluster->port);
 	(void)snprintf(port, sizeof(port), "%u", cluster->file_port);
-	(void)snprintf(nodes, sizeof(nodes), "%s", cluster->nodes);
+	for (unsigned int i = 0; i < cluster->count; i++)
+		filled += (size_t)snprintf(nodes + filled, sizeof(nodes) - filled, "%s127.0.0.%u:%u/0/%u",
+					   i ? "," : "", 1 + i, cluster->port, cluster->file_port);
 	if (cluster->count > 1) {
 		arguments[count++] = "--nodes";
 		arguments[count++] = nodes;

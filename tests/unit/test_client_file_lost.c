@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Files of the client when connections and nodes are lost, on a real node. */
+#include "client_file.h"
+
+static int start_one(void **state)
+{
+	(void)state;
+	cluster = real_start(1);
+	return 0;
+}
+
+/* ---- lost connections -------------------------------------------------------------------------------------------- */
+
+static void test_file_survives_lost_connections(void **state)
+{
+	struct virgo_file_stat stat;
+	struct virgo_file *file;
+	char text[8] = "", path[32];
+
+	(void)state;
+	make("lost", O_RDWR, &file);
+	assert_int_equal(virgo_pwrite(v, file, "before", 6, 0), 6);
+	assert_int_equal(virgo_flock(v, file, 1, LOCK_EX), 0);
+	cut(v);
+	assert_int_equal(virgo_pread(v, file, text, 6, 0), 6);
+	assert_string_equal(text, "before");
+	for (int i = 0; i < 30; i++) {
+		(void)snprintf(path, sizeof(path), "lost%d", i);
+		cut(v);
+		assert_int_equal(virgo_mkdir(v, path, 0755), 0);
+		cut(v);
+		assert_int_equal(virgo_rename(v, path, "lost.moved", 0), 0);
+		assert_int_equal(virgo_stat(v, path, &stat), -ENOENT);
+		cut(v);
+		assert_int_equal(virgo_rmdir(v, "lost.moved"), 0);
+	}
+	assert_int_equal(virgo_close(v, file), 0);
+}
+
+static void note_result(void *context, ssize_t result)
+{
+	*(ssize_t *)context = result;
+}
+
+/* Cut while a change is under way: it is made, once. */
+static void test_file_changes_are_made_once(void **state)
+{
+	struct virgo_file *file;
+	struct virgo_file_stat stat;
+	ssize_t result;
+
+	(void)state;
+	make("once", O_WRONLY | O_APPEND, &file);
+	for (int i = 0; i < 200; i++) {
+		result = 1234;
+		assert_int_equal(virgo_submit_pwrite(v, file, "x", 1, 0, note_result, &result), 0);
+		/* It leaves here; whether it arrives before the end of the connection is chance. */
+		(void)virgo_poll(v);
+		if (draw(2))
+			(void)usleep((useconds_t)draw(300));
+		if (result == 1234)
+			cut(v);
+		while (result == 1234)
+			assert_true(virgo_wait(v, 0, 1000) >= 0);
+		assert_int_equal(result, 1);
+	}
+	assert_int_equal(virgo_fstat(v, file, &stat), 0);
+	assert_int_equal(stat.size, 200);
+	assert_int_equal(virgo_close(v, file), 0);
+}
+
+/* ---- against memory ---------------------------------------------------------------------------------------------- */
+
+static void test_file_against_memory(void **state)
+{
+	struct virgo_file *file;
+
+	(void)state;
+	make("model", O_RDWR, &file);
+	random_operations("model", file, 300);
+	assert_int_equal(virgo_close(v, file), 0);
+}
+
+static void test_file_direct(void **state)
+{
+	uint8_t *data = malloc(1 << 20), *back = malloc(1 << 20);
+	struct virgo_file *file;
+
+	(void)state;
+	fill(data, 1 << 20);
+	assert_int_equal(virgo_open(v, "direct", O_RDWR | O_CREAT | O_DIRECT, 0644, &file), 0);
+	assert_int_equal(virgo_pwrite(v, file, data, 1 << 20, 0), 1 << 20);
+	/* Our memory need not be aligned. */
+	assert_int_equal(virgo_pread(v, file, back + 1, 8192, 4096), 8192);
+	assert_memory_equal(back + 1, data + 4096, 8192);
+	assert_int_equal(virgo_close(v, file), 0);
+	free(data);
+	free(back);
+}
+
+/* ---- lost nodes -------------------------------------------------------------------------------------------------- */
+
+static double seconds_now(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void test_file_another_life(void **state)
+{
+	struct virgo_file *file;
+	struct virgo *quick = real_client(cluster, 1000, NULL);
+	struct virgo_watch *watch;
+	struct seen seen = { 0 };
+	double begun;
+
+	(void)state;
+	make("life", O_RDWR, &file);
+	put_text("stays", "here");
+	assert_int_equal(virgo_watch(v, "", IN_CREATE, note_event, &seen, &watch), 0);
+	assert_int_equal(virgo_stat(quick, "stays", &(struct virgo_file_stat){ 0 }), 0);
+	real_kill_node(cluster, 0, SIGKILL);
+	begun = seconds_now();
+	assert_int_equal(virgo_stat(quick, "stays", &(struct virgo_file_stat){ 0 }), -EHOSTDOWN);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(virgo_stat(quick, "stays", &(struct virgo_file_stat){ 0 }), -EHOSTDOWN);
+	assert_true(seconds_now() - begun < 60);
+	real_restart_node(cluster, 0);
+	assert_int_equal(virgo_pwrite(v, file, "x", 1, 0), -ESTALE);
+	assert_int_equal(virgo_close(v, file), -ESTALE);
+	expect_text("stays", "here");
+	/* Watched again, and told that something may have been missed. */
+	assert_true(soon(&seen.lost, 1));
+	assert_int_equal(virgo_mkdir(v, "seen", 0755), 0);
+	assert_true(soon(&seen.created, 1));
+	assert_int_equal(virgo_unwatch(v, watch), 0);
+	for (int i = 0; i < 300 && virgo_stat(quick, "stays", &(struct virgo_file_stat){ 0 }); i++)
+		(void)usleep(20000);
+	assert_int_equal(virgo_stat(quick, "stays", &(struct virgo_file_stat){ 0 }), 0);
+	virgo_disconnect(quick);
+}
+
+static void test_file_no_pool(void **state)
+{
+	struct virgo_options options = { .size = sizeof(options), .nodes = "127.0.0.1:1", .file_port = 1 };
+	struct virgo *nobody;
+
+	(void)state;
+	assert_int_equal(virgo_connect(&nobody, &options, NULL, 0), 0);
+	assert_int_equal(virgo_mkdir(nobody, "x", 0755), -EHOSTDOWN);
+	assert_non_null(strstr(virgo_error_text(nobody), "127.0.0.1:1"));
+	virgo_disconnect(nobody);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_file_survives_lost_connections),
+		TEST(test_file_changes_are_made_once),
+		TEST(test_file_against_memory),
+		TEST(test_file_direct),
+		TEST(test_file_another_life),
+		TEST(test_file_no_pool),
+	};
+
+	return cmocka_run_group_tests_name("client_file_lost", tests, start_one, stop);
+}
