@@ -7,8 +7,15 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <time.h>
 
 #include "uring/ring.h"
+
+#define BRIEF_TURN_NS 300000	      /* the owner spends so much of a turn on brief calls */
+#define BRIEF_SLOW_NS 1000000	      /* one that takes longer was not brief */
+#define BRIEF_REST_NS 100000000ull    /* then it makes none for so long */
+#define BRIEF_REST_MAX_NS 10000000000ull
+#define BRIEF_MANY 8
 
 /* ---- lists ----------------------------------------------------------------------------------------------------- */
 
@@ -110,45 +117,160 @@ static int add_helper(struct vg_io *io)
 
 /* ---- the owner's side ------------------------------------------------------------------------------------------ */
 
-int vg_io_call(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op)
+static int begin_call(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, __u32 *ret_slot,
+		      vg_io_op *ret_op)
 {
-	struct vg_helpers *helpers = &io->helpers;
 	struct vg_op *op = vg_op_get(io, VG_OP_CALL, -1, fn, owner);
-	struct vg_op_extra *extra;
-	int error = 0;
 
 	if (!op)
 		return -EBUSY;
-	extra = &io->extra[op - io->op];
-	extra->call = call;
-	extra->argument = argument;
-	pthread_mutex_lock(&helpers->lock);
+	*ret_slot = (__u32)(op - io->op);
+	io->extra[*ret_slot].call = call;
+	io->extra[*ret_slot].argument = argument;
+	if (ret_op)
+		*ret_op = vg_op_name(io, op);
+	return 0;
+}
+
+/* Under the lock. -EAGAIN: there is no helper, and none can be made. */
+static int give(struct vg_io *io, __u32 slot)
+{
+	struct vg_helpers *helpers = &io->helpers;
+	int error = 0;
+
 	/* A helper that was woken and has not yet run counts as idle, and its call as waiting. */
 	if (helpers->waiting_count >= helpers->idle && helpers->threads < helpers->limit)
 		error = add_helper(io);
 	else
 		pthread_cond_signal(&helpers->work);
-	if (error && !helpers->threads) {
-		pthread_mutex_unlock(&helpers->lock);
-		vg_op_put(io, op);
-		return -EBUSY;
-	}
-	append(io, &helpers->waiting, (__u32)(op - io->op));
+	if (error && !helpers->threads)
+		return error;
+	append(io, &helpers->waiting, slot);
 	helpers->waiting_count++;
-	pthread_mutex_unlock(&helpers->lock);
-	if (ret_op)
-		*ret_op = vg_op_name(io, op);
 	io->stats.calls++;
 	return 0;
+}
+
+int vg_io_call(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op)
+{
+	__u32 slot;
+	int error = begin_call(io, call, argument, fn, owner, &slot, ret_op);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&io->helpers.lock);
+	error = give(io, slot);
+	pthread_mutex_unlock(&io->helpers.lock);
+	if (!error)
+		return 0;
+	vg_op_put(io, &io->op[slot]);
+	return -EBUSY;
+}
+
+int vg_io_call_brief(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op)
+{
+	__u32 slot;
+	int error = begin_call(io, call, argument, fn, owner, &slot, ret_op);
+
+	if (error)
+		return error;
+	append(io, &io->helpers.brief, slot);
+	io->helpers.brief_count++;
+	return 0;
+}
+
+/* ---- brief calls ----------------------------------------------------------------------------------------------- */
+
+static __u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
+}
+
+static __u32 take_brief(struct vg_io *io)
+{
+	io->helpers.brief_count--;
+	return take_first(io, &io->helpers.brief);
+}
+
+/* True: some have failed, and wait to be delivered. */
+static bool give_brief(struct vg_io *io, __u32 count)
+{
+	bool failed = false;
+
+	pthread_mutex_lock(&io->helpers.lock);
+	while (count--) {
+		__u32 slot = take_brief(io);
+
+		if (!give(io, slot))
+			continue;
+		(void)end_call(io, slot, -EBUSY);
+		failed = true;
+	}
+	pthread_mutex_unlock(&io->helpers.lock);
+	return failed;
+}
+
+/* The disk has let us wait: it is left to helpers, longer each time it happens again. */
+static void rest(struct vg_helpers *helpers, __u64 at_ns)
+{
+	helpers->rest_ns = helpers->rest_ns ? helpers->rest_ns * 2 : BRIEF_REST_NS;
+	if (helpers->rest_ns > BRIEF_REST_MAX_NS)
+		helpers->rest_ns = BRIEF_REST_MAX_NS;
+	helpers->rest_until_ns = at_ns + helpers->rest_ns;
+}
+
+/*
+ * Of many, half go to helpers, on other processors; of the rest as many are made as there is time in a turn. `end_call`
+ * need not wake anybody: the owner is here, and delivers them.
+ */
+bool vg_helpers_make_brief(struct vg_io *io)
+{
+	struct vg_helpers *helpers = &io->helpers;
+	__u64 begin_ns = now_ns(), at_ns = begin_ns;
+	bool made = false;
+
+	if (begin_ns < helpers->rest_until_ns)
+		return give_brief(io, helpers->brief_count);
+	if (helpers->brief_count >= BRIEF_MANY)
+		made = give_brief(io, helpers->brief_count / 2);
+	while (helpers->brief_count && at_ns - begin_ns < BRIEF_TURN_NS) {
+		__u32 slot = take_brief(io);
+		int result = io->extra[slot].call(io->extra[slot].argument);
+		__u64 after_ns = now_ns();
+
+		pthread_mutex_lock(&helpers->lock);
+		(void)end_call(io, slot, result);
+		pthread_mutex_unlock(&helpers->lock);
+		io->stats.own_calls++;
+		made = true;
+		if (after_ns - at_ns > BRIEF_SLOW_NS)
+			rest(helpers, after_ns);
+		else if (helpers->rest_ns && after_ns > helpers->rest_until_ns + helpers->rest_ns)
+			helpers->rest_ns = 0; /* it has been quick for as long as it was left alone */
+		at_ns = after_ns;
+		if (at_ns < helpers->rest_until_ns)
+			break;
+	}
+	if (helpers->brief_count)
+		made |= give_brief(io, helpers->brief_count);
+	return made;
 }
 
 void vg_helpers_stop(struct vg_io *io, struct vg_op *op)
 {
 	struct vg_helpers *helpers = &io->helpers;
 	__u32 slot = (__u32)(op - io->op);
+	bool brief = take_out(io, &helpers->brief, slot);
 
+	helpers->brief_count -= brief;
 	pthread_mutex_lock(&helpers->lock);
-	if (take_out(io, &helpers->waiting, slot)) {
+	if (brief) {
+		if (end_call(io, slot, -ECANCELED))
+			vg_wake_signal(io);
+	} else if (take_out(io, &helpers->waiting, slot)) {
 		helpers->waiting_count--;
 		if (end_call(io, slot, -ECANCELED))
 			vg_wake_signal(io);

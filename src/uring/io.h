@@ -132,6 +132,12 @@ int vg_io_splice(struct vg_io *io, int from_fd, __u64 from_offset, int to_fd, __
 #define VG_IO_HELPERS_MAX 64
 typedef int (*vg_io_call_fn)(void *argument);
 int vg_io_call(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op);
+/*
+ * The same for a call that is mostly done in some microseconds (a name is made, a directory is in memory): waking a
+ * helper and being woken by it takes several times as long, so the owner may make it itself at the beginning of its
+ * next turn. One that turns out to be slow makes it leave all of them to helpers for a while.
+ */
+int vg_io_call_brief(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op);
 
 /* Here and now, in the calling thread, as long as it needs no wait: -EAGAIN means that it would, ask otherwise. */
 
@@ -186,7 +192,7 @@ struct vg_io_stats {
 	__u64 stale;		 /* completions for recycled slots, dropped */
 	__u64 overflows;	 /* completion queue overflows the kernel reported */
 	__u64 datagrams_lost;	 /* sendto without room */
-	__u64 calls;		 /* given to helper threads */
+	__u64 calls, own_calls;	 /* given to helper threads; made by the owner itself */
 };
 const struct vg_io_stats *vg_io_stats(const struct vg_io *io);
 

@@ -56,6 +56,7 @@ static unsigned int deliver_batch(struct vg_io *io)
 int vg_io_run(struct vg_io *io, bool wait)
 {
 	unsigned int count, queued;
+	bool made = false;
 	int submitted;
 
 	if (!io->enabled) {
@@ -64,14 +65,18 @@ int vg_io_run(struct vg_io *io, bool wait)
 		if (error)
 			return error;
 	}
+	if (io->helpers.brief_count)
+		made = vg_helpers_make_brief(io);
 	queued = io_uring_sq_ready(&io->ring);
-	submitted = wait ? io_uring_submit_and_wait(&io->ring, 1) : io_uring_submit_and_get_events(&io->ring);
+	submitted = wait && !made ? io_uring_submit_and_wait(&io->ring, 1) : io_uring_submit_and_get_events(&io->ring);
 	/* A signal, or the kernel short of memory or of completion room: deliver what there is, then try again. */
 	if (submitted < 0 && submitted != -EINTR && submitted != -EAGAIN && submitted != -EBUSY)
 		return submitted;
 	if (IO_URING_READ_ONCE(*io->ring.sq.kflags) & IORING_SQ_CQ_OVERFLOW)
 		io->stats.overflows++; /* the next turn's system call fetches them */
 	count = deliver_batch(io);
+	if (made)
+		vg_helpers_deliver(io);
 	io->stats.turns++;
 	io->stats.submitted += queued;
 	io->stats.completions += count;

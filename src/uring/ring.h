@@ -71,8 +71,11 @@ struct vg_call_list {
 	__u32 first, last; /* slot + 1, 0: empty */
 };
 
-/* Threads that make calls which may block. All but `limit` is under the lock. */
+/* Threads that make calls which may block. What is not the owner's alone is under the lock. */
 struct vg_helpers {
+	struct vg_call_list brief; /* the owner's: to be made or given away at its next turn */
+	__u32 brief_count;
+	__u64 rest_until_ns, rest_ns; /* it makes none itself until then */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
 	struct vg_call_list waiting, done;
@@ -163,6 +166,8 @@ void vg_wake_signal(struct vg_io *io); /* make the owner's ring turn, from any t
 void vg_helpers_init(struct vg_io *io, __u32 limit);
 void vg_helpers_deinit(struct vg_io *io);  /* waits for calls that have begun */
 void vg_helpers_deliver(struct vg_io *io); /* completions of calls that have ended */
+/* Make brief calls, or give them away. True: some have ended, and wait to be delivered. */
+bool vg_helpers_make_brief(struct vg_io *io);
 void vg_helpers_stop(struct vg_io *io, struct vg_op *op); /* take it back if no helper has begun it */
 
 #endif

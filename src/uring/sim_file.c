@@ -350,6 +350,11 @@ int vg_io_call(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn
 	return 0;
 }
 
+int vg_io_call_brief(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op)
+{
+	return vg_io_call(io, call, argument, fn, owner, ret_op);
+}
+
 /* ---- here and now ---------------------------------------------------------------------------------------------- */
 
 /* What is late for an operation is not in memory for one that cannot wait. */

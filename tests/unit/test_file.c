@@ -332,6 +332,52 @@ static void test_file_calls_wait_are_stopped_and_forgotten(void **state)
 	assert_int_equal(heard[0].events, 0);
 }
 
+static int call_on_thread(void *argument)
+{
+	*(pid_t *)argument = gettid();
+	return 0;
+}
+
+static int call_slowly(void *argument)
+{
+	usleep(20000);
+	return call_on_thread(argument);
+}
+
+static void test_file_brief_calls(void **state)
+{
+	struct vg_io *io = *state;
+	struct heard heard = { 0 }, many = { 0 };
+	pid_t thread = 0, threads[20] = { 0 };
+	vg_io_op op;
+
+	assert_int_equal(vg_io_call_brief(io, call_on_thread, &thread, on_event, &heard, NULL), 0);
+	assert_int_equal(thread, 0); /* not from inside */
+	assert_int_equal(result_of(io, &heard), 0);
+	assert_int_equal(thread, gettid());
+	assert_int_equal(vg_io_call_brief(io, call_on_thread, &thread, on_event, &heard, &op), 0);
+	vg_io_stop(io, op);
+	assert_int_equal(result_of(io, &heard), -ECANCELED);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(vg_io_call_brief(io, call_on_thread, &threads[i], on_event, &many, NULL), 0);
+	while (many.events < 20)
+		assert_true(vg_io_run(io, true) >= 0);
+	for (int i = 0; i < 20; i++)
+		assert_true(threads[i]);
+	/* After a slow one they are helpers' work, for a while that a busy machine may sleep through. */
+	thread = gettid();
+	for (int tries = 0; thread == gettid(); tries++) {
+		assert_true(tries < 20);
+		assert_int_equal(vg_io_call_brief(io, call_slowly, &thread, on_event, &heard, NULL), 0);
+		assert_int_equal(result_of(io, &heard), 0);
+		assert_int_equal(vg_io_call_brief(io, call_on_thread, &thread, on_event, &heard, NULL), 0);
+		assert_int_equal(result_of(io, &heard), 0);
+	}
+	assert_true(vg_io_stats(io)->own_calls);
+	assert_int_equal(vg_io_call_brief(io, call_on_thread, &thread, on_event, &heard, NULL), 0);
+	/* What has not begun is forgotten with the vg_io, in tear_down. */
+}
+
 /* ---- here and now -------------------------------------------------------------------------------------------------- */
 
 static void test_file_try(void **state)
@@ -390,6 +436,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_file_calls_block_others_not, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_calls_by_the_thousand, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_calls_wait_are_stopped_and_forgotten, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_file_brief_calls, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_try, set_up, tear_down),
 	};
 

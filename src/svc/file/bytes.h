@@ -16,6 +16,8 @@
 #define VG_FILE_OFFSET_MAX 0x7fffffffffffffffULL
 /* A durable write up to this size is carried out by the helper that syncs; a larger one is written before. */
 #define VG_DURABLE_WRITE_MAX 65536
+/* Copying more to the page cache takes longer than waking a helper. */
+#define VG_BRIEF_BYTES_MAX 32768
 
 struct vg_bytes_op {
 	/* Where the bytes are, or are going; done: how many were moved. */

@@ -237,8 +237,10 @@ static void write_now(struct vg_file_op *op)
 
 	if (own->durable && own->length <= VG_DURABLE_WRITE_MAX && !own->direct)
 		vg_durable_join(op, true, true, answer_write);
-	else if (own->append)
+	else if (own->append && own->length <= VG_BRIEF_BYTES_MAX)
 		vg_op_work(op, vg_disk_write, on_appended);
+	else if (own->append)
+		vg_op_work_long(op, vg_disk_write, on_appended);
 	else
 		write_more(op);
 }

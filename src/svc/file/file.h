@@ -312,6 +312,9 @@ int vg_op_buffer(struct vg_file_op *op, __u32 bytes);
 /* Run `work` on a helper thread, then `done` with its result here. Keeps the op. -EBUSY comes as a result too. */
 void vg_op_work(struct vg_file_op *op, int (*work)(struct vg_file_op *op),
 		void (*done)(struct vg_file_op *op, int result));
+/* The same for what takes long by its nature (syncs, copies): the loop never does it itself (vg_io_call_brief). */
+void vg_op_work_long(struct vg_file_op *op, int (*work)(struct vg_file_op *op),
+		     void (*done)(struct vg_file_op *op, int result));
 /* It may wait for ever: its connection may end meanwhile (vg_op_gone). 0, or -ENOLCK: there are too many of those. */
 int vg_op_park(struct vg_file_op *op);
 /* Its connection, NULL if that is gone: nobody waits for the answer, but retry.c's memory. */

@@ -378,16 +378,29 @@ static void on_worked(void *owner, const struct vg_io_event *event)
 	op->done(op, event->result);
 }
 
-void vg_op_work(struct vg_file_op *op, int (*work_fn)(struct vg_file_op *op),
-		void (*done)(struct vg_file_op *op, int result))
+static void begin_work(struct vg_file_op *op, int (*work_fn)(struct vg_file_op *op),
+		       void (*done)(struct vg_file_op *op, int result), bool brief)
 {
+	struct vg_io *io = op->pool->env->io;
 	int error;
 
 	if (vg_op_keep(op))
 		return;
 	op->work = work_fn;
 	op->done = done;
-	error = vg_io_call(op->pool->env->io, work, op, on_worked, op, &op->io_op);
+	error = (brief ? vg_io_call_brief : vg_io_call)(io, work, op, on_worked, op, &op->io_op);
 	if (error)
 		done(op, error);
+}
+
+void vg_op_work(struct vg_file_op *op, int (*work_fn)(struct vg_file_op *op),
+		void (*done)(struct vg_file_op *op, int result))
+{
+	begin_work(op, work_fn, done, true);
+}
+
+void vg_op_work_long(struct vg_file_op *op, int (*work_fn)(struct vg_file_op *op),
+		     void (*done)(struct vg_file_op *op, int result))
+{
+	begin_work(op, work_fn, done, false);
 }

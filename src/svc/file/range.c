@@ -37,7 +37,7 @@ void vg_bytes_sync(struct vg_file_op *op)
 
 static void allocate_now(struct vg_file_op *op)
 {
-	vg_op_work(op, vg_disk_allocate, answer);
+	vg_op_work_long(op, vg_disk_allocate, answer);
 }
 
 void vg_bytes_allocate(struct vg_file_op *op)
@@ -99,7 +99,7 @@ static void on_copied(struct vg_file_op *op, int error)
 
 static void copy_now(struct vg_file_op *op)
 {
-	vg_op_work(op, vg_disk_copy, on_copied);
+	vg_op_work_long(op, vg_disk_copy, on_copied);
 }
 
 void vg_bytes_copy(struct vg_file_op *op)

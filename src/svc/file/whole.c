@@ -175,5 +175,8 @@ void vg_bytes_put(struct vg_file_op *op)
 	own->cuts = flags & VG_FILE_O_TRUNCATE;
 	own->mode = (int)vg_file_mode(op->pool, (__u32)op->argument);
 	own->durable = op->flags & VG_FILE_DURABLE || flags & VG_FILE_O_SYNC;
-	vg_op_work(op, vg_disk_put, on_put);
+	if (own->durable || op->body_length > VG_BRIEF_BYTES_MAX)
+		vg_op_work_long(op, vg_disk_put, on_put);
+	else
+		vg_op_work(op, vg_disk_put, on_put);
 }
