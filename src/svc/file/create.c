@@ -6,6 +6,7 @@
  * nothing, which is as good as no name.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "svc/file/tree_inner.h"
@@ -143,4 +144,33 @@ static void on_parent(struct vg_tree_task *task)
 void vg_create_begin(struct vg_tree_task *task)
 {
 	vg_parent_check(task, task->path, task->path_length, on_parent);
+}
+
+/* ---- the copy of a directory that is to be watched ------------------------------------------------------------- */
+
+static int make_copy(struct vg_tree_task *task)
+{
+	return vg_tree_make_parents(task->root, task->op->other);
+}
+
+static void on_watched(struct vg_tree_task *task)
+{
+	if (task->error)
+		vg_task_fail(task, task->error);
+	else
+		vg_task_work(task, make_copy, run_again);
+}
+
+/* As if a name were made in it, which may come to be here. */
+void vg_create_copy(struct vg_tree_task *task)
+{
+	struct vg_file_op *op = task->op;
+	char path[VG_FILE_PATH_MAX + 3];
+	int length = snprintf(path, sizeof(path), "%s/x", op->path);
+
+	task->looked = true;
+	if (vg_op_set_other(op, &op->pool->exports[0], path, (__u32)length))
+		vg_task_fail(task, -ENOENT);
+	else
+		vg_parent_check(task, op->other, op->other_length, on_watched);
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "svc/file/tree_inner.h"
 
 static void ask_all(struct vg_tree_task *task, enum vg_home_verb verb, const char *path, __u32 length, vg_task_fn then)
@@ -132,10 +133,16 @@ static int remove_note(struct vg_tree_task *task)
 
 static void shifted(struct vg_tree_task *task)
 {
-	if (task->error)
+	if (task->error) {
+		if (task->error != task->result)
+			vg_log(VG_LOG_NOTICE, "renaming a directory has to wait",
+			       "node=%u from=\"%s\" to=\"%s\" error=\"%s\"", task->failed_node, task->path, task->other,
+			       strerror(-task->error));
+		task->result = task->error;
 		vg_mend_later(task, shift);
-	else
+	} else {
 		vg_task_work(task, remove_note, note_removed);
+	}
 }
 
 static void shift(struct vg_tree_task *task)

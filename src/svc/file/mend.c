@@ -31,6 +31,7 @@ void vg_mend_later(struct vg_tree_task *task, vg_task_fn then)
 	}
 	own->id = task->id;
 	own->mode = task->mode;
+	own->result = task->result;
 	own->prepared_lock = task->prepared_lock;
 	task->prepared_lock = NULL;
 	vg_task_ok(task);

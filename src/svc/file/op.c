@@ -297,7 +297,10 @@ int vg_op_set_key(struct vg_file_op *op, const void *key, __u32 length)
 
 int vg_op_buffer(struct vg_file_op *op, __u32 bytes)
 {
-	assert(!op->buffer);
+	/* A body that was kept while the op waited for its turn, and is done with, makes room. */
+	assert(!op->buffer || !op->body_length);
+	if (op->buffer)
+		vg_buffer_put(&op->pool->buffers, op->buffer);
 	op->buffer = vg_buffer_get(&op->pool->buffers, bytes);
 	if (!op->buffer)
 		return -ENOMEM;

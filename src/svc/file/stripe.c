@@ -2,8 +2,8 @@
 /*
  * Striped files. The stub at the home names the pieces' nodes and is the file: as long as it is there, the file is.
  * Mode, owner, times and extended attributes are those of an empty file beside it. A new one is made under a name of
- * its own: pieces, attributes, stub; then the stub is renamed to the file's name. One that goes is kept in the trash until its
- * pieces are gone (mend.c).
+ * its own: pieces, attributes, stub; then the stub is renamed to the file's name. One that goes is kept in the trash
+ * until its pieces are gone (mend.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -113,6 +113,11 @@ static void run_on_attributes(struct vg_file_op *op, const struct vg_stub *stub)
 	char path[64];
 
 	vg_tree_attributes_path(stub->id, path);
+	if (!op->body_length && op->opcode != VG_OP_FILE_XATTR_LIST) { /* the body was a name, and is in there now */
+		memcpy(op->target, op->own.name.attribute, sizeof(op->own.name.attribute));
+		op->body = (const __u8 *)op->target;
+		op->body_length = (__u32)strlen(op->target);
+	}
 	if (vg_op_set_path(op, &op->pool->exports[0], path, (__u32)strlen(path))) {
 		op->begun = false;
 		vg_op_fail(op, -ENOMEM);

@@ -146,16 +146,20 @@ bool vg_tree_failed(struct vg_file_op *op, int error)
 	if (error == -EREMOTE)
 		return met_stub(op);
 	if (error != -ENOENT || task || op->pool->alone || op->flags & VG_FILE_AT_HOME || vg_stripe_is_piece(op) ||
-	    is_of_any_node(op))
+	    (is_of_any_node(op) && op->opcode != VG_OP_FILE_WATCH))
 		return false;
-	if (vg_parent_known(tree, op->path, vg_tree_parent(op->path, op->path_length), NULL))
+	if (op->opcode != VG_OP_FILE_WATCH &&
+	    vg_parent_known(tree, op->path, vg_tree_parent(op->path, op->path_length), NULL))
 		return false;
 	if (vg_op_keep(op))
 		return true;
 	task = vg_task_new(tree, op);
 	if (!task)
 		return false;
-	vg_task_absent(task);
+	if (op->opcode == VG_OP_FILE_WATCH)
+		vg_create_copy(task);
+	else
+		vg_task_absent(task);
 	return true;
 }
 

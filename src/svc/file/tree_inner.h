@@ -25,7 +25,7 @@
 #define VG_TREE_TICK_NS 250000000ull
 #define VG_TREE_WAIT_NS 8000000000ull	/* an operation waits so long for another's change, then EHOSTDOWN */
 #define VG_TREE_LEASE_NS 15000000000ull /* a name held for another node: longer than its three questions may take */
-#define VG_TREE_KNOWN_NS 10000000000ull /* that a directory exists is believed so long */
+#define VG_TREE_KNOWN_NS 3000000000ull /* that a directory exists, and where its files go, is believed so long */
 #define VG_TREE_KNOWN 4096		/* directories that are remembered */
 #define VG_TREE_TRASH_MAX 64
 #define VG_TREE_LOCK_BUCKETS 1024
@@ -249,6 +249,7 @@ void vg_parent_forget(struct vg_tree *tree); /* all */
 /* create.c, rename.c, directory.c, stripe.c: operations, from vg_tree_begin, with the name held. */
 void vg_create_begin(struct vg_tree_task *task);
 void vg_create_met(struct vg_tree_task *task, int error); /* it failed so */
+void vg_create_copy(struct vg_tree_task *task); /* of the op's directory, which is to be watched: then run it */
 void vg_unlink_begin(struct vg_tree_task *task);
 void vg_rename_begin(struct vg_tree_task *task);
 void vg_rmdir_begin(struct vg_tree_task *task);
