@@ -357,8 +357,12 @@ static int start_services(struct vg_worker *worker)
 	for (int i = 0; i < VG_SERVICE_MAX && !error; i++)
 		if (vg_services[i] && is_wanted(worker, vg_services[i]))
 			error = vg_services[i]->init(&worker->env);
-	for (int door = 0; door < VG_DOOR_MAX && !error; door++)
+	for (int door = 0; door < VG_DOOR_MAX && !error; door++) {
 		error = listen_door(worker, (enum vg_door)door);
+		if (error)
+			vg_log(VG_LOG_ERROR, "cannot listen", "door=%s address=\"%s\" error=\"%s\"",
+			       vg_doors[door].name, worker->world->listen_text[door], strerror(-error));
+	}
 	return error;
 }
 
