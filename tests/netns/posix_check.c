@@ -115,24 +115,24 @@ static int by_order(const void *a, const void *b)
 	return (int)(*(const struct check *const *)a)->order - (int)(*(const struct check *const *)b)->order;
 }
 
-/* What the check says in that directory, in a process of its own: whatever it opens, locks and changes ends with it. */
-static char *run_in(const struct check *check, const char *directory, unsigned int number)
-{
-	int pipes[2], status;
-	size_t length = 0;
-	ssize_t more;
-	char *text = malloc(SAID_BYTES);
+/* A check under way, in a process of its own: whatever it opens, locks and changes ends with it. */
+struct running {
 	pid_t pid;
+	int from;
+};
 
-	if (!text || pipe(pipes) || (pid = fork()) < 0)
+static void start(struct running *running, const struct check *check, const char *directory, unsigned int number)
+{
+	int pipes[2];
+	char own[64];
+
+	(void)snprintf(own, sizeof(own), "check-%d-%u", getpid(), number);
+	if (pipe(pipes) || (running->pid = fork()) < 0)
 		exit(99);
-	if (!pid) {
-		char own[64];
-
+	if (!running->pid) {
 		close(pipes[0]);
 		alarm(CHECK_SECONDS);
 		umask(022);
-		(void)snprintf(own, sizeof(own), "check-%d-%u", getppid(), number);
 		if (chdir(directory) || mkdir(own, 0755) || chdir(own))
 			say("no directory in %s: %s", directory, strerrorname_np(errno));
 		else
@@ -140,11 +140,24 @@ static char *run_in(const struct check *check, const char *directory, unsigned i
 		_exit(write(pipes[1], said, said_length) != (ssize_t)said_length);
 	}
 	close(pipes[1]);
-	while ((more = read(pipes[0], text + length, SAID_BYTES - 40 - length)) > 0)
+	running->from = pipes[0];
+}
+
+/* What it said. */
+static char *finish(struct running *running)
+{
+	char *text = malloc(SAID_BYTES);
+	size_t length = 0;
+	ssize_t more;
+	int status;
+
+	if (!text)
+		exit(99);
+	while ((more = read(running->from, text + length, SAID_BYTES - 40 - length)) > 0)
 		length += (size_t)more;
 	text[length] = '\0';
-	close(pipes[0]);
-	if (waitpid(pid, &status, 0) != pid || status)
+	close(running->from);
+	if (waitpid(running->pid, &status, 0) != running->pid || status)
 		(void)snprintf(text + length, 40, " (ended with %d)", status);
 	return text;
 }
@@ -165,14 +178,17 @@ int main(int argc, char **argv)
 		printf("1..%zu\n", count);
 	for (size_t i = 0; i < count; i++) {
 		const struct check *check = __start_checks[i];
+		struct running running[2];
 		char *trusted, *checked;
 		const char *wanted;
 		bool same;
 
 		if (argc > 3 && !strstr(check->name, argv[3]))
 			continue;
-		trusted = run_in(check, argv[1], (unsigned int)i);
-		checked = run_in(check, argv[2], (unsigned int)i);
+		start(&running[0], check, argv[1], (unsigned int)i);
+		start(&running[1], check, argv[2], (unsigned int)i);
+		trusted = finish(&running[0]);
+		checked = finish(&running[1]);
 		wanted = check->wanted ? check->wanted : trusted;
 		same = !strcmp(wanted, checked);
 		failed += !same;
