@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "uring/ring.h"
@@ -14,8 +15,7 @@
 #define BRIEF_TURN_NS 300000	      /* the owner spends so much of a turn on brief calls */
 #define BRIEF_SLOW_NS 1000000	      /* one that takes longer was not brief */
 #define BRIEF_REST_NS 100000000ull    /* then it makes none for so long */
-#define BRIEF_REST_MAX_NS 10000000000ull
-#define BRIEF_MANY 8
+#define BRIEF_REST_MAX_NS 2000000000ull
 
 /* ---- lists ----------------------------------------------------------------------------------------------------- */
 
@@ -189,6 +189,14 @@ static __u64 now_ns(void)
 	return (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
 }
 
+/* How often this thread has waited by itself: one that others have kept from its processor has not. */
+static long waits(void)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nvcsw;
+}
+
 static __u32 take_brief(struct vg_io *io)
 {
 	io->helpers.brief_count--;
@@ -222,20 +230,31 @@ static void rest(struct vg_helpers *helpers, __u64 at_ns)
 	helpers->rest_until_ns = at_ns + helpers->rest_ns;
 }
 
+/* One whose thread was kept from its processor says nothing about the rest. */
+static void smooth(struct vg_helpers *helpers, __u64 took_ns)
+{
+	if (took_ns > BRIEF_SLOW_NS)
+		took_ns = BRIEF_SLOW_NS;
+	helpers->brief_ns += took_ns / 16 - helpers->brief_ns / 16;
+}
+
 /*
- * Of many, half go to helpers, on other processors; of the rest as many are made as there is time in a turn. `end_call`
- * need not wake anybody: the owner is here, and delivers them.
+ * As many as will fit a turn, by what they took before; those that come first go to helpers, if there are more.
+ * `end_call` need not wake anybody: the owner is here, and delivers them.
  */
 bool vg_helpers_make_brief(struct vg_io *io)
 {
 	struct vg_helpers *helpers = &io->helpers;
-	__u64 begin_ns = now_ns(), at_ns = begin_ns;
+	__u64 begin_ns = now_ns(), at_ns = begin_ns, fit;
 	bool made = false;
+	long waited;
 
 	if (begin_ns < helpers->rest_until_ns)
 		return give_brief(io, helpers->brief_count);
-	if (helpers->brief_count >= BRIEF_MANY)
-		made = give_brief(io, helpers->brief_count / 2);
+	fit = BRIEF_TURN_NS / (helpers->brief_ns + 1);
+	if (helpers->brief_count > fit)
+		made = give_brief(io, helpers->brief_count - (__u32)fit);
+	waited = waits();
 	while (helpers->brief_count && at_ns - begin_ns < BRIEF_TURN_NS) {
 		__u32 slot = take_brief(io);
 		int result = io->extra[slot].call(io->extra[slot].argument);
@@ -246,7 +265,8 @@ bool vg_helpers_make_brief(struct vg_io *io)
 		pthread_mutex_unlock(&helpers->lock);
 		io->stats.own_calls++;
 		made = true;
-		if (after_ns - at_ns > BRIEF_SLOW_NS)
+		smooth(helpers, after_ns - at_ns);
+		if (after_ns - at_ns > BRIEF_SLOW_NS && waits() != waited)
 			rest(helpers, after_ns);
 		else if (helpers->rest_ns && after_ns > helpers->rest_until_ns + helpers->rest_ns)
 			helpers->rest_ns = 0; /* it has been quick for as long as it was left alone */

@@ -75,6 +75,7 @@ struct vg_call_list {
 struct vg_helpers {
 	struct vg_call_list brief; /* the owner's: to be made or given away at its next turn */
 	__u32 brief_count;
+	__u64 brief_ns; /* what one takes, smoothed, 1/16 */
 	__u64 rest_until_ns, rest_ns; /* it makes none itself until then */
 	pthread_mutex_t lock;
 	pthread_cond_t work;

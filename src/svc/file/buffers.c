@@ -31,7 +31,7 @@ int vg_buffers_init(struct vg_buffers *buffers, size_t bytes)
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
 	buffers->page = (struct vg_buffer_page *)memory;
-	buffers->memory = (__u8 *)(((unsigned long)memory + table_bytes + VG_BUFFER_MAX - 1) & -(unsigned long)VG_BUFFER_MAX);
+	buffers->memory = (__u8 *)VG_ALIGN_UP((unsigned long)memory + table_bytes, (unsigned long)VG_BUFFER_MAX);
 	buffers->bytes = blocks * VG_BUFFER_MAX;
 	buffers->pages = (__u32)pages;
 	/* Fewer pieces for the disk, fewer lookups for the copies; without it everything works as well. */

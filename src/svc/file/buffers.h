@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Memory for bytes on their way: page-aligned blocks of 4 KiB to 2 MiB out of one region, which is touched as it is used
- * and apart from the memory pool's heap. Buddies: a block is a power of two of pages, splits in two and is joined with
- * its other half again. One thread.
+ * Memory for bytes on their way: page-aligned blocks of 4 KiB to 2 MiB out of one region, which is touched as it is
+ * used and apart from the memory pool's heap. Buddies: a block is a power of two of pages, splits in two and is joined
+ * with its other half again. One thread.
  */
 #ifndef VG_SVC_FILE_BUFFERS_H
 #define VG_SVC_FILE_BUFFERS_H

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * READ and WRITE. What is in the page cache is read at once, a small answer straight into the connection's output; the
- * rest goes through the ring. A write waits for earlier ones that it overlaps (order.c), then goes through the ring; a
- * durable one that is small with its group (durable.c), one at the end by a helper thread, which learns where that was.
+ * rest goes through the ring. A write waits for earlier ones that it overlaps (order.c). A durable one that is small
+ * goes with its group (durable.c); another small one is a brief call, since the ring would have a thread of the
+ * kernel's make it; so is one at the end, to learn where that was. What is large goes through the ring.
  */
 #include "svc/file/data.h"
 
@@ -226,7 +227,7 @@ static void write_more(struct vg_file_op *op)
 		written(op, own->done ? 0 : error);
 }
 
-static void on_appended(struct vg_file_op *op, int result)
+static void on_copied(struct vg_file_op *op, int result)
 {
 	written(op, result);
 }
@@ -237,10 +238,10 @@ static void write_now(struct vg_file_op *op)
 
 	if (own->durable && own->length <= VG_DURABLE_WRITE_MAX && !own->direct)
 		vg_durable_join(op, true, true, answer_write);
-	else if (own->append && own->length <= VG_BRIEF_BYTES_MAX)
-		vg_op_work(op, vg_disk_write, on_appended);
+	else if (!own->direct && own->length <= VG_BRIEF_BYTES_MAX)
+		vg_op_work(op, vg_disk_write, on_copied);
 	else if (own->append)
-		vg_op_work_long(op, vg_disk_write, on_appended);
+		vg_op_work_long(op, vg_disk_write, on_copied);
 	else
 		write_more(op);
 }
