@@ -119,7 +119,8 @@ static int read_file(__u64 ident, __u64 offset, __u32 length)
 /* One question of each operation that takes a path. */
 static int ask_of(__u8 opcode, const void *path, size_t length, const void *other, size_t other_length)
 {
-	static const struct vg_file_change change = { .mask = VG_HTOBE32(VG_FILE_CHANGE_MODE), .mode = VG_HTOBE32(0600) };
+	static const struct vg_file_change change = { .mask = VG_HTOBE32(VG_FILE_CHANGE_MODE),
+						      .mode = VG_HTOBE32(0600) };
 	static const struct vg_file_span span = { .length = VG_HTOBE32(4096) };
 	static const struct {
 		struct vg_file_xattr front;
@@ -162,10 +163,10 @@ static int ask_of(__u8 opcode, const void *path, size_t length, const void *othe
 }
 
 static const __u8 by_path[] = {
-	VG_OP_FILE_OPEN,      VG_OP_FILE_STAT,	    VG_OP_FILE_CHANGE,	  VG_OP_FILE_LIST,	VG_OP_FILE_RENAME,
-	VG_OP_FILE_LINK,      VG_OP_FILE_UNLINK,    VG_OP_FILE_MKDIR,	  VG_OP_FILE_RMDIR,	VG_OP_FILE_SYMLINK,
-	VG_OP_FILE_READLINK,  VG_OP_FILE_XATTR_GET, VG_OP_FILE_XATTR_SET, VG_OP_FILE_XATTR_LIST, VG_OP_FILE_XATTR_REMOVE,
-	VG_OP_FILE_FETCH,     VG_OP_FILE_PUT,
+	VG_OP_FILE_OPEN,     VG_OP_FILE_STAT,	   VG_OP_FILE_CHANGE,	 VG_OP_FILE_LIST,	VG_OP_FILE_RENAME,
+	VG_OP_FILE_LINK,     VG_OP_FILE_UNLINK,	   VG_OP_FILE_MKDIR,	 VG_OP_FILE_RMDIR,	VG_OP_FILE_SYMLINK,
+	VG_OP_FILE_READLINK, VG_OP_FILE_XATTR_GET, VG_OP_FILE_XATTR_SET, VG_OP_FILE_XATTR_LIST, VG_OP_FILE_XATTR_REMOVE,
+	VG_OP_FILE_FETCH,    VG_OP_FILE_PUT,
 };
 #define BY_PATH (sizeof(by_path) / sizeof(by_path[0]))
 
@@ -185,8 +186,21 @@ static void test_paths(void)
 {
 	static char bytes[VG_FILE_PATH_MAX + 2];
 	static const char *const escapes[] = {
-		"..", "../secret", "a/../../secret", "a/..", "/etc/passwd", "/", "//", "a//b", "a/", ".", "./a", "a/.",
-		"../../../../../../../../etc/passwd", "/proc/self/root/etc/passwd", "a/./b",
+		"..",
+		"../secret",
+		"a/../../secret",
+		"a/..",
+		"/etc/passwd",
+		"/",
+		"//",
+		"a//b",
+		"a/",
+		".",
+		"./a",
+		"a/.",
+		"../../../../../../../../etc/passwd",
+		"/proc/self/root/etc/passwd",
+		"a/./b",
 	};
 	static const char *const reserved[] = { ".virgo", ".virgo/x", ".virgo-x", ".virgos" };
 	char name[80];
@@ -236,8 +250,8 @@ static void leads_nowhere(const char *name, const char *target)
 			printf("# operation %u\n", by_path[i]);
 	}
 	good = good && ask_of(VG_OP_FILE_OPEN, "trap", 0, "", 0) == ELOOP &&
-	       ask_of(VG_OP_FILE_FETCH, "trap", 0, "", 0) == ELOOP && ask_of(VG_OP_FILE_PUT, "trap", 0, "", 0) == ELOOP &&
-	       ask_of(VG_OP_FILE_STAT, "trap", 0, "", 0) == 0;
+	       ask_of(VG_OP_FILE_FETCH, "trap", 0, "", 0) == ELOOP &&
+	       ask_of(VG_OP_FILE_PUT, "trap", 0, "", 0) == ELOOP && ask_of(VG_OP_FILE_STAT, "trap", 0, "", 0) == 0;
 	unlink(in_root("trap"));
 	result(good, name);
 }
@@ -312,12 +326,15 @@ static void test_devices(void)
 	(void)!mkfifo(in_root("pipe"), 0666);
 	snprintf(local.sun_path, sizeof(local.sun_path), "%s", in_root("socket"));
 	(void)!bind(fd, (struct sockaddr *)&local, sizeof(local));
-	result(open_file("zero", VG_FILE_O_READ, &ident) == EPERM && open_file("zero", VG_FILE_O_WRITE, &ident) == EPERM,
+	result(open_file("zero", VG_FILE_O_READ, &ident) == EPERM &&
+		       open_file("zero", VG_FILE_O_WRITE, &ident) == EPERM,
 	       "a device");
-	result(open_file("pipe", VG_FILE_O_READ, &ident) == EPERM && open_file("pipe", VG_FILE_O_WRITE, &ident) == EPERM,
+	result(open_file("pipe", VG_FILE_O_READ, &ident) == EPERM &&
+		       open_file("pipe", VG_FILE_O_WRITE, &ident) == EPERM,
 	       "a pipe");
 	result(open_file("socket", VG_FILE_O_READ, &ident) == EPERM, "a socket");
-	result(ask_of(VG_OP_FILE_CHANGE, "zero", 0, "", 0) == EPERM && ask_of(VG_OP_FILE_XATTR_GET, "pipe", 0, "", 0) == EPERM,
+	result(ask_of(VG_OP_FILE_CHANGE, "zero", 0, "", 0) == EPERM &&
+		       ask_of(VG_OP_FILE_XATTR_GET, "pipe", 0, "", 0) == EPERM,
 	       "what they are is not changed");
 	close(fd);
 	unlink(in_root("zero"));
@@ -331,8 +348,8 @@ static void test_modes(void)
 	struct stat status;
 	int error;
 
-	error = ask((struct ask){ VG_OP_FILE_OPEN, "mode", .argument = (__u64)(VG_FILE_O_WRITE | VG_FILE_O_CREATE) << 32 |
-								       0666 });
+	error = ask((struct ask){ VG_OP_FILE_OPEN, "mode",
+				  .argument = (__u64)(VG_FILE_O_WRITE | VG_FILE_O_CREATE) << 32 | 0666 });
 	result(!error && !stat(in_root("mode"), &status) && (status.st_mode & 07777) == 0666,
 	       "a mode is what was asked for");
 	error = ask((struct ask){ VG_OP_FILE_CHANGE, "mode", .body = &change, .body_length = sizeof(change) });
@@ -347,8 +364,8 @@ static void test_modes(void)
 	result(error == EINVAL, "a flag that is not known");
 	result(ask((struct ask){ VG_OP_FILE_XATTR_SET, "mode", .body = "\0\0\0\020\0\0\0\0trusted.overlay?",
 				 .body_length = 24 }) == EOPNOTSUPP &&
-		       ask((struct ask){ VG_OP_FILE_XATTR_SET, "mode", .body = "\0\0\0\377\0\0\0\0user.x", .body_length = 14 }) ==
-			       EINVAL,
+		       ask((struct ask){ VG_OP_FILE_XATTR_SET, "mode", .body = "\0\0\0\377\0\0\0\0user.x",
+					 .body_length = 14 }) == EINVAL,
 	       "attributes that are not the user's");
 }
 
@@ -436,10 +453,12 @@ static void test_frames(void)
 	result(refused_with((struct ask){ VG_OP_FILE_READ, .ident = ident, .body = "x", .body_length = 1 },
 			    VG_STATUS_BAD_REQUEST),
 	       "a body that is too short");
-	result(refused_with((struct ask){ VG_OP_FILE_WRITE, .ident = ident, .body = large, .body_length = sizeof(large) },
-			    VG_STATUS_TOO_BIG),
+	result(refused_with(
+		       (struct ask){ VG_OP_FILE_WRITE, .ident = ident, .body = large, .body_length = sizeof(large) },
+		       VG_STATUS_TOO_BIG),
 	       "a body that is too long is skipped");
-	result(refused_with((struct ask){ VG_OP_GET, "key" }, VG_STATUS_UNSUPPORTED), "an operation of the memory pool");
+	result(refused_with((struct ask){ VG_OP_GET, "key" }, VG_STATUS_UNSUPPORTED),
+	       "an operation of the memory pool");
 	result(refused_with((struct ask){ 250, "key" }, VG_STATUS_UNSUPPORTED), "an operation that is not");
 	result(ask((struct ask){ VG_OP_FILE_EVENT, .ident = 1, .body = large, .body_length = 16 }) == -1 &&
 		       wire.header.status == VG_STATUS_UNSUPPORTED,
@@ -457,8 +476,11 @@ static void test_frames(void)
 	(void)answer_to(wire.sequence);
 	wire.owner_length = 0;
 	{
-		const struct job_frame frame = { .opcode = VG_OP_FILE_WRITE, .sequence = ++wire.sequence,
-						 .ident = ident, .argument = 500000, .body_length = 900000 };
+		const struct job_frame frame = { .opcode = VG_OP_FILE_WRITE,
+						 .sequence = ++wire.sequence,
+						 .ident = ident,
+						 .argument = 500000,
+						 .body_length = 900000 };
 		__u8 room[256];
 		size_t head = job_head(&wire, &frame, room);
 
@@ -517,7 +539,7 @@ static void test_floods(void)
 static void test_read_only(void)
 {
 	static const __u8 changes[] = {
-		VG_OP_FILE_CHANGE, VG_OP_FILE_RENAME,  VG_OP_FILE_LINK,	     VG_OP_FILE_UNLINK,	   VG_OP_FILE_MKDIR,
+		VG_OP_FILE_CHANGE, VG_OP_FILE_RENAME,  VG_OP_FILE_LINK,	     VG_OP_FILE_UNLINK,	      VG_OP_FILE_MKDIR,
 		VG_OP_FILE_RMDIR,  VG_OP_FILE_SYMLINK, VG_OP_FILE_XATTR_SET, VG_OP_FILE_XATTR_REMOVE, VG_OP_FILE_PUT,
 	};
 	char name[32];
