@@ -219,6 +219,10 @@ int vg_io_call(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn
 	return submit((struct vg_io_fake){ CALL, .call = call, .argument = argument, .fn = fn, .owner = owner },
 		      ret_op);
 }
+int vg_io_call_brief(struct vg_io *io, vg_io_call_fn call, void *argument, vg_io_fn fn, void *owner, vg_io_op *ret_op)
+{
+	return vg_io_call(io, call, argument, fn, owner, ret_op);
+}
 static int submit_vectors(int kind, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
 			  void *owner, vg_io_op *ret_op)
 {
