@@ -169,6 +169,7 @@ struct virgo {
 	__u32 owner_length;
 
 	__u16 file_port;
+	bool file_port_said;
 	struct vg_remotes *files; /* file.h */
 
 	bool refused_us; /* a node said "unauthorised" with a tag we could not verify */

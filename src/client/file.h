@@ -109,7 +109,7 @@ struct vg_remote_request {
 };
 #define VG_REMOTE_WRONG_NODE 1 /* answer_argument: of which node; answer_flags: VG_FILE_AT_HOME */
 
-/* For a node of which only the number is known: the cluster's table has its address. */
+/* For a node of which only the number is known: the cluster's table has its address. VG_NODE_NONE: for the table. */
 struct vg_remote_search {
 	struct vg_remote_search *next;
 	__u32 number;
@@ -154,7 +154,7 @@ struct vg_remotes {
 	unsigned int cluster_nodes; /* how many there are, as a node said; 0: not known */
 	unsigned int pending;	    /* submitted by users */
 	unsigned int turn;
-	__u64 table_asked_ns;
+	bool table_asked; /* for the ports of file pools that are not where they usually are */
 };
 
 static inline __u64 vg_load_be64(const void *at)

@@ -77,14 +77,16 @@ void vg_remote_searches_run(struct virgo *v, __u64 now_ns)
 		int error = v->files->ending ? -ECANCELED : now_ns >= search->deadline_ns ? -EHOSTDOWN : 0;
 
 		next = search->next;
-		if (error || vg_remote_node_number(v, search->number)) {
+		if (error || (search->number == VG_NODE_NONE ? !v->internal
+							     : vg_remote_node_number(v, search->number) != NULL)) {
 			vg_links_due(v, 0);
 			search->found(search, error);
 			continue;
 		}
 		search->next = v->files->searches;
 		v->files->searches = search;
-		vg_topology_fetch(v, now_ns);
+		if (search->number != VG_NODE_NONE)
+			vg_topology_fetch(v, now_ns);
 		vg_links_due(v, now_ns + TABLE_LOOK_NS);
 	}
 }
@@ -132,6 +134,26 @@ static void redirect(struct vg_remote_call *call)
 	go_to(call, (__u32)number);
 }
 
+static void table_come(struct vg_remote_search *search, int error)
+{
+	(void)error;
+	dispatch(search->context);
+}
+
+/* Nobody is where file pools usually are, and nobody has said where they are: the table may know better. */
+static bool look_for_ports(struct vg_remote_call *call)
+{
+	struct virgo *v = call->v;
+
+	if (v->file_port_said || v->files->table_asked)
+		return false;
+	v->files->table_asked = true;
+	call->search.found = table_come;
+	call->search.context = call;
+	vg_remote_search(v, &call->search, VG_NODE_NONE);
+	return true;
+}
+
 static void dispatch(struct vg_remote_call *call)
 {
 	struct virgo *v = call->v;
@@ -142,10 +164,12 @@ static void dispatch(struct vg_remote_call *call)
 	call->anywhere = !node;
 	if (!node)
 		node = vg_remote_node_any(v);
-	if (node)
+	if (node) {
 		send_to(call, node);
-	else
-		finish(call, -EHOSTDOWN);
+		return;
+	}
+	finish(call, -EHOSTDOWN);
+	(void)vg_remote_explain(v, -EHOSTDOWN, "none of the nodes has a file pool");
 }
 
 /* ---- what is said ---------------------------------------------------------------------------------------------- */
@@ -238,6 +262,8 @@ static void on_answer(struct vg_remote_request *request)
 		dispatch(call);
 		return;
 	}
+	if (error == -EHOSTDOWN && call->anywhere && !request->was_sent && look_for_ports(call))
+		return;
 	if (error == -ENOENT && request->flags & VG_FILE_AT_HOME && !call->missed) {
 		/* It has moved meanwhile. */
 		call->missed = true;

@@ -57,6 +57,7 @@ static int configure(struct virgo *v, const struct virgo_options *options, char 
 			return error;
 		v->keyed = true;
 	}
+	v->file_port_said = options->file_port != 0;
 	v->file_port = options->file_port ? options->file_port : VG_PORT_FILE;
 	v->cpu_port = options->cpu_port ? options->cpu_port : VG_PORT_CPU;
 	if (options->owner) {

@@ -156,7 +156,8 @@ void vg_link_fail(struct virgo *v, struct vg_link *link, int error, __u64 now_ns
 	link->backoff_ns = link->backoff_ns ? 2 * link->backoff_ns : VG_LINK_RETRY_FIRST_NS;
 	if (link->backoff_ns > VG_LINK_RETRY_MAX_NS)
 		link->backoff_ns = VG_LINK_RETRY_MAX_NS;
-	link->retry_ns = now_ns + link->backoff_ns;
+	/* At once, if it had worked for a while. */
+	link->retry_ns = (was_up ? link->begun_ns : now_ns) + link->backoff_ns;
 	link->user->down(v, link, was_up, error, now_ns);
 }
 
