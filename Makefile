@@ -19,7 +19,7 @@ include mk/tests.mk
 include mk/bench.mk
 include mk/install.mk
 
-.PHONY: all deps demo demo-cpu run check check-root test bench clean help
+.PHONY: all deps demo demo-cpu demo-file run check check-root test bench clean help
 
 all: deps $(B)/virgod $(B)/virgo-spawner $(B)/virgo-agent $(B)/virgo $(B)/virgo-mount \
 	$(B)/libvirgo.so $(B)/libvirgo.a $(BPF_OBJECTS)
@@ -35,6 +35,10 @@ demo-cpu: all
 	@scripts/deps demo
 	@scripts/demo-cpu $(B)
 
+demo-file: all
+	@scripts/deps demo
+	@scripts/demo-file $(B)
+
 # One node on this machine's loopback, in the foreground, without BPF.
 run: all
 	$(B)/virgod --listen 127.0.0.1
@@ -47,14 +51,17 @@ help:
 	'make all         build everything into build/ (installs what is missing first)' \
 	'make demo        three nodes and a client in network namespaces, on real input' \
 	'make demo-cpu    jobs on three unequal nodes: which policy sends them where, and how long they take' \
+	'make demo-file   one tree over three nodes, mounted, compared, striped; a node dies and comes back' \
 	'make run         one node on loopback' \
 	'make test-crash  200 kills and power cuts of a daemon that logs; root' \
+	'make test-file   the file pool at length: exercisers on a mount, the model test, kills; root' \
 	'make test        everything below, as root; ends with "N passed, N failed, N skipped"' \
 	'make test-oracle a million random commands to virgod and to redis, memcached; root' \
 	'make check       unit, simulation, fuzz smoke, layout and house rules; no root needed' \
 	'make check-root  BPF, network namespaces, crash and upgrade tests; root' \
 	'make bench       measure against the limits and the peers; results in bench/results/' \
 	'make bench-cpu   the CPU pool against posix_spawn, ssh, pipes and GNU parallel' \
+	'make bench-file  the file pool against sshfs, nfs-ganesha, diod, fio, iperf3' \
 	'make bench-mem   the memory pool against redis, valkey, memcached: sizes, skew, pipelines' \
 	'make install     to DESTDIR/PREFIX (default /usr/local); make uninstall takes it away' \
 	'make deps clean help' \

@@ -40,6 +40,7 @@ struct files_way {
 			  void *context);
 	int (*submit_get)(struct files_client *client, const char *path, files_fn fn, void *context);
 	void (*wait)(struct files_client *client); /* until one has come back */
+	int (*poll)(struct files_client *client);  /* without waiting; how many have */
 };
 
 extern const struct files_way files_here, files_virgo, files_virgo_calls, files_9p, files_nfs;

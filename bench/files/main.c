@@ -8,7 +8,7 @@
  *   files here TARGET send FILE     read blocks and send them to a thread over loopback: what a server must do at least
  *
  *   --threads N --flight N --clients N --seconds S --block BYTES --file-bytes N --files-max N
- *   --write --random --direct --durable --own
+ *   --write --random --direct --durable --own --lazy
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ struct settings {
 	size_t block;
 	uint64_t file_bytes, files_max;
 	unsigned int threads, flight, clients;
-	bool write, random, direct, durable, own;
+	bool write, random, direct, durable, own, lazy;
 };
 
 struct phase {
@@ -308,58 +308,92 @@ static void *data_thread(void *context)
 
 /* ---- a crowd --------------------------------------------------------------------------------------------------- */
 
-/* All read into one buffer: what is in it does not matter. */
+struct crowd {
+	struct thread *thread;
+	unsigned int members;
+	struct files_client **clients;
+	struct files_file **files;
+	struct request *requests; /* of each member, `flight` of them */
+	uint64_t at;
+};
+
+static void gather(struct crowd *crowd, unsigned int number)
+{
+	const struct settings *settings = crowd->thread->settings;
+	struct phase *phase = &crowd->thread->get;
+
+	crowd->clients = must(calloc(number, sizeof(*crowd->clients)));
+	crowd->files = must(calloc(number, sizeof(*crowd->files)));
+	crowd->requests = must(calloc((size_t)number * settings->flight, sizeof(*crowd->requests)));
+	while (crowd->members < number && !phase->error) {
+		unsigned int i = crowd->members;
+
+		phase->error = settings->way->open(settings->target, &crowd->clients[i]);
+		if (!phase->error)
+			phase->error = settings->way->open_file(crowd->clients[i], settings->path, 0, &crowd->files[i]);
+		crowd->members += !phase->error;
+	}
+}
+
+/* All read into one buffer: what is in it does not matter. True: none of the member's places is free. */
+static bool ask_more(struct crowd *crowd, unsigned int member)
+{
+	struct thread *thread = crowd->thread;
+	const struct settings *settings = thread->settings;
+	bool full = true;
+
+	for (unsigned int j = 0; j < settings->flight; j++) {
+		struct request *request = &crowd->requests[(size_t)member * settings->flight + j];
+
+		if (request->busy && request->done)
+			note(&thread->get, request->began, request->result, settings->block);
+		if (request->busy && !request->done)
+			continue;
+		full = false;
+		request->busy = true;
+		request->done = false;
+		request->began = now();
+		if (settings->way->read(crowd->clients[member], crowd->files[member], thread->requests[0].data,
+					settings->block, next_offset(thread, &crowd->at), came_back, request))
+			request->busy = false;
+	}
+	return full;
+}
+
+/* Each takes what has come; with --lazy it is waited for one after the other, and all others take nothing. */
 static void *crowd_thread(void *context)
 {
+	static const struct timespec moment = { .tv_nsec = 200000 };
 	struct thread *thread = context;
 	const struct settings *settings = thread->settings;
-	unsigned int members = settings->clients / settings->threads;
-	struct files_client **clients = must(calloc(members, sizeof(*clients)));
-	struct files_file **files = must(calloc(members, sizeof(*files)));
-	struct request *requests = must(calloc((size_t)members * settings->flight, sizeof(*requests)));
 	struct phase *phase = &thread->get;
-	uint64_t at = 0;
+	struct crowd crowd = { .thread = thread };
 	double began, until;
-	unsigned int open = 0;
 
-	while (open < members && !phase->error) {
-		phase->error = settings->way->open(settings->target, &clients[open]);
-		if (!phase->error)
-			phase->error = settings->way->open_file(clients[open], settings->path, 0, &files[open]);
-		open += !phase->error;
-	}
+	gather(&crowd, settings->clients / settings->threads);
 	(void)pthread_barrier_wait(&barrier);
 	began = now();
 	until = began + settings->seconds;
 	while (!phase->error && now() < until) {
-		for (unsigned int i = 0; i < open; i++) {
-			bool full = true;
+		int came = 0;
 
-			for (unsigned int j = 0; j < settings->flight; j++) {
-				struct request *request = &requests[(size_t)i * settings->flight + j];
+		for (unsigned int i = 0; i < crowd.members; i++) {
+			bool full = ask_more(&crowd, i);
 
-				if (request->busy && request->done)
-					note(phase, request->began, request->result, settings->block);
-				if (request->busy && !request->done)
-					continue;
-				full = false;
-				request->busy = true;
-				request->done = false;
-				request->began = now();
-				if (settings->way->read(clients[i], files[i], thread->requests[0].data, settings->block,
-							next_offset(thread, &at), came_back, request))
-					request->busy = false;
-			}
-			if (full && settings->way->wait)
-				settings->way->wait(clients[i]);
+			if (!settings->lazy)
+				came += settings->way->poll(crowd.clients[i]);
+			else if (full)
+				settings->way->wait(crowd.clients[i]);
 		}
+		if (!settings->lazy && !came)
+			(void)nanosleep(&moment, NULL);
 	}
 	phase->elapsed = now() - began;
-	for (unsigned int i = 0; i < open; i++)
-		settings->way->close(clients[i]); /* with what is on its way */
-	free(clients);
-	free(files);
-	free(requests);
+	for (unsigned int i = 0; i < crowd.members; i++)
+		settings->way->close(crowd.clients[i]); /* with what is on its way */
+	free(crowd.clients);
+	free(crowd.files);
+	free(crowd.requests);
 	return NULL;
 }
 
@@ -531,7 +565,7 @@ static bool parse(int argc, char **argv, struct settings *ret_settings)
 		{ "seconds", 1, NULL, 's' },	{ "block", 1, NULL, 'b' },    { "file-bytes", 1, NULL, 'B' },
 		{ "files-max", 1, NULL, 'm' },	{ "write", 0, NULL, 'w' },    { "random", 0, NULL, 'r' },
 		{ "direct", 0, NULL, 'd' },	{ "durable", 0, NULL, 'D' },  { "own", 0, NULL, 'o' },
-		{ 0 }
+		{ "lazy", 0, NULL, 'l' },	{ 0 }
 	};
 	struct settings settings = { .threads = 1, .flight = 1, .clients = 1, .seconds = 1, .block = 4096,
 				     .file_bytes = 64 << 20, .files_max = 1000000 };
@@ -552,6 +586,7 @@ static bool parse(int argc, char **argv, struct settings *ret_settings)
 		settings.direct |= option == 'd';
 		settings.durable |= option == 'D';
 		settings.own |= option == 'o';
+		settings.lazy |= option == 'l';
 		if (option == '?')
 			return false;
 	}
@@ -596,7 +631,7 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(settings.mode, "data") && settings.way->open_file)
 		return run(&settings, data_thread, true);
-	if (!strcmp(settings.mode, "crowd") && settings.way->open_file)
+	if (!strcmp(settings.mode, "crowd") && settings.way->poll)
 		return run(&settings, crowd_thread, false);
 	if (!strcmp(settings.mode, "send"))
 		return run(&settings, send_thread, false);

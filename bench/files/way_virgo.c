@@ -178,6 +178,11 @@ static void way_wait(struct files_client *client)
 	(void)virgo_wait(virgo_of(client), 1, -1);
 }
 
+static int way_poll(struct files_client *client)
+{
+	return virgo_poll(virgo_of(client));
+}
+
 const struct files_way files_virgo = {
 	.name = "virgo",
 	.open = way_open,
@@ -192,6 +197,7 @@ const struct files_way files_virgo = {
 	.submit_put = way_submit_put,
 	.submit_get = way_submit_get,
 	.wait = way_wait,
+	.poll = way_poll,
 };
 
 const struct files_way files_virgo_calls = {
