@@ -75,11 +75,15 @@ void vg_order_look(struct vg_file_op *op, __u64 start, __u64 length, void (*go)(
 void vg_durable_join(struct vg_file_op *op, bool with_write, bool data_only,
 		     void (*then)(struct vg_file_op *op, int error));
 
+/* Write the op's bytes, so that they are on stable storage when `then` is called. At most VG_DURABLE_WRITE_MAX. */
+void vg_durable_write(struct vg_file_op *op, void (*then)(struct vg_file_op *op, int error));
+
 /* ---- disk_bytes.c: on helper threads --------------------------------------------------------------------------- */
 
 /* Write all of the op's body, at its offset or at the end: 0, or a negative errno if nothing was; done, offset. */
 int vg_disk_write(struct vg_file_op *op);
 int vg_disk_sync(int fd, bool data_only);
+int vg_disk_open_direct(struct vg_file_op *op); /* the descriptor's file again, to write past the page cache → fd */
 int vg_disk_allocate(struct vg_file_op *op);
 int vg_disk_seek(struct vg_file_op *op);  /* → bytes */
 int vg_disk_copy(struct vg_file_op *op);  /* → bytes */

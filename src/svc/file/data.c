@@ -159,6 +159,7 @@ void vg_bytes_read(struct vg_file_op *op)
 
 	memcpy(&span, op->body, sizeof(span));
 	op->body_length = 0; /* nothing of it is kept */
+	op->descriptor->was_read = true;
 	own->offset = op->argument;
 	own->length = VG_BE32TOH(span.length);
 	own->direct = op->descriptor->flags & VG_FILE_O_DIRECT;
@@ -237,7 +238,7 @@ static void write_now(struct vg_file_op *op)
 	struct vg_bytes_op *own = vg_bytes_op(op);
 
 	if (own->durable && own->length <= VG_DURABLE_WRITE_MAX && !own->direct)
-		vg_durable_join(op, true, true, answer_write);
+		vg_durable_write(op, answer_write);
 	else if (!own->direct && own->length <= VG_BRIEF_BYTES_MAX)
 		vg_op_work(op, vg_disk_write, on_copied);
 	else if (own->append)

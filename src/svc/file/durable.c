@@ -14,6 +14,12 @@
 
 #include "svc/file/bytes.h"
 
+/*
+ * A second way, for the only writer of a file, who writes over pages and does not read: past the page cache, through
+ * the ring, complete when it is on stable storage. No thread waits for it, whatever the number of such files.
+ */
+enum direct { DIRECT_UNKNOWN, DIRECT_OPENING, DIRECT_READY, DIRECT_NONE };
+
 /* inode->sync; lives while a descriptor of the inode does. */
 struct vg_sync {
 	struct vg_file_pool *pool;
@@ -26,6 +32,9 @@ struct vg_sync {
 	struct vg_file_op *run;
 	struct vg_file_descriptor *run_keeper; /* a reference */
 	int run_error;
+	enum direct direct;
+	int direct_fd; /* while it is ready */
+	__u32 direct_writes; /* under way */
 };
 
 static struct vg_sync *sync_of(struct vg_file_pool *pool, struct vg_file_inode *inode)
@@ -55,6 +64,8 @@ void vg_bytes_descriptor_gone(struct vg_file_descriptor *descriptor)
 	if (descriptor->inode->refs > 1)
 		return;
 	assert(!sync->running && !sync->waiting);
+	if (sync->direct == DIRECT_READY)
+		vg_io_try_close(sync->pool->env->io, sync->direct_fd);
 	descriptor->inode->sync = NULL;
 	vg_file_free(sync->pool, sync);
 }
@@ -197,4 +208,82 @@ void vg_durable_join(struct vg_file_op *op, bool with_write, bool data_only,
 	sync->waiting_end = &own->next_synced;
 	if (!sync->running)
 		start_run(sync);
+}
+
+/* ---- past the page cache --------------------------------------------------------------------------------------- */
+
+static void on_direct(void *owner, const struct vg_io_event *event)
+{
+	struct vg_file_op *op = owner;
+	struct vg_bytes_op *own = vg_bytes_op(op);
+	struct vg_sync *sync = op->descriptor->inode->sync;
+
+	vg_env_turn(op->pool->env);
+	op->io_op = 0;
+	sync->direct_writes--;
+	if (event->result == -EINVAL || event->result == -EOPNOTSUPP) {
+		if (sync->direct == DIRECT_READY)
+			vg_io_close(op->pool->env->io, sync->direct_fd);
+		sync->direct = DIRECT_NONE;
+	}
+	own->done = event->result > 0 ? (__u32)event->result : 0;
+	if (own->done == own->length)
+		own->then(op, 0);
+	else if (event->result >= 0 || sync->direct == DIRECT_NONE)
+		vg_durable_join(op, true, true, own->then);
+	else
+		own->then(op, event->result);
+}
+
+static void write_direct(struct vg_file_op *op)
+{
+	struct vg_bytes_op *own = vg_bytes_op(op);
+	struct vg_sync *sync = op->descriptor->inode->sync;
+	struct iovec vector = { (void *)op->body, own->length };
+
+	vg_bytes_count(&op->pool->counts.syncs, 1);
+	if (vg_io_write_durable(op->pool->env->io, sync->direct_fd, &vector, 1, own->offset, on_direct, op, &op->io_op))
+		own->then(op, -EBUSY);
+	else
+		sync->direct_writes++;
+}
+
+static void on_direct_opened(struct vg_file_op *op, int fd)
+{
+	struct vg_sync *sync = op->descriptor->inode->sync;
+
+	sync->direct = fd < 0 ? DIRECT_NONE : DIRECT_READY;
+	sync->direct_fd = fd;
+	if (fd < 0)
+		vg_durable_join(op, true, true, vg_bytes_op(op)->then);
+	else
+		write_direct(op);
+}
+
+static bool is_overwrite(struct vg_file_op *op)
+{
+	const struct vg_bytes_op *own = vg_bytes_op(op);
+	struct statx stat;
+
+	return !own->append && !(own->offset % VG_FILE_DIRECT_ALIGN) && !(own->length % VG_FILE_DIRECT_ALIGN) &&
+	       !((unsigned long)op->body % VG_FILE_DIRECT_ALIGN) && !op->descriptor->was_read &&
+	       !vg_io_try_stat(op->pool->env->io, op->descriptor->fd, &stat) &&
+	       own->offset + own->length <= stat.stx_size;
+}
+
+void vg_durable_write(struct vg_file_op *op, void (*then)(struct vg_file_op *op, int error))
+{
+	struct vg_sync *sync = sync_of(op->pool, op->descriptor->inode);
+
+	vg_bytes_op(op)->then = then;
+	/* Who has company is better off in the group: one sync for all of them. */
+	if (!sync || sync->direct == DIRECT_NONE || sync->direct == DIRECT_OPENING || sync->running ||
+	    sync->direct_writes || !is_overwrite(op)) {
+		vg_durable_join(op, true, true, then);
+	} else if (sync->direct == DIRECT_UNKNOWN) {
+		sync->direct = DIRECT_OPENING;
+		vg_op_work(op, vg_disk_open_direct, on_direct_opened);
+	} else {
+		write_direct(op);
+	}
 }

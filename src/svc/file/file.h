@@ -113,7 +113,7 @@ struct vg_file_descriptor {
 	/* data.c's: changes in flight in their order; what of an error of writing back it was told. */
 	struct vg_file_op *changes_first, *changes_last;
 	__u32 sync_errors_seen;
-	bool synced;
+	bool synced, was_read;
 };
 
 /* ---- a request in flight --------------------------------------------------------------------------------------- */
