@@ -74,7 +74,7 @@ struct node {
 	bool dirty;  /* written since it was last known to be on a disk */
 	bool lost;   /* its server was started anew while it was dirty: the next fsync says so */
 	bool locked; /* a lock was taken at some time: closing releases them */
-	__u32 mode, links;
+	__u32 mode, links, gid;
 	__u64 inode;
 	__s64 created_ns;
 	/* What the kernel's cached pages are of: unchanged, they may be kept when the file is opened again. */

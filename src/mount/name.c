@@ -67,10 +67,11 @@ int own_new(struct mount *mount, fuse_req_t req, struct client *client, struct n
 	    struct virgo_file_stat *stat)
 {
 	const struct fuse_ctx *who = fuse_req_ctx(req);
-	__u32 gid = parent->mode & S_ISGID ? UINT32_MAX : who->gid;
+	/* Its directory's group, if that says so; a copy of it on the new file's node may not know. */
+	__u32 gid = parent->mode & S_ISGID ? parent->gid : who->gid;
 	int error;
 
-	if (!mount->options.ids || (stat->uid == who->uid && (gid == UINT32_MAX || stat->gid == gid)))
+	if (!mount->options.ids || (stat->uid == who->uid && stat->gid == gid))
 		return 0;
 	error = virgo_chown(client->virgo, path, who->uid, gid);
 	return error ? error : virgo_lstat(client->virgo, path, stat);

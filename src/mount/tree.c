@@ -202,6 +202,13 @@ static struct node *find_node(struct tree *tree, const struct virgo_file_stat *s
 	return node;
 }
 
+static void note(struct node *node, const struct virgo_file_stat *stat)
+{
+	node->mode = stat->mode;
+	node->links = stat->links;
+	node->gid = stat->gid;
+}
+
 static struct node *add_node(struct tree *tree, const struct virgo_file_stat *stat)
 {
 	struct node *node = calloc(1, sizeof(*node)), **bucket;
@@ -210,8 +217,7 @@ static struct node *add_node(struct tree *tree, const struct virgo_file_stat *st
 		return NULL;
 	node->inode = stat->inode;
 	node->created_ns = stat->created_ns;
-	node->mode = stat->mode;
-	node->links = stat->links;
+	note(node, stat);
 	node->directory = S_ISDIR(stat->mode);
 	bucket = &tree->nodes[inode_bucket(tree, stat->inode)];
 	node->next = *bucket;
@@ -281,8 +287,7 @@ struct node *tree_enter(struct tree *tree, struct node *parent, const char *name
 		node = add_node(tree, stat);
 	if (node) {
 		node->lookups++;
-		node->mode = stat->mode;
-		node->links = stat->links;
+		note(node, stat);
 		if (set_name(tree, parent, name, node)) {
 			node->lookups--;
 			release(tree, node);
@@ -418,8 +423,7 @@ bool tree_note(struct tree *tree, struct node *node, const struct virgo_file_sta
 	bool same;
 
 	pthread_mutex_lock(&tree->lock);
-	node->mode = stat->mode;
-	node->links = stat->links;
+	note(node, stat);
 	same = node->cached && node->modified_ns == stat->modified_ns && node->size == stat->size;
 	if (opened) {
 		node->cached = true;

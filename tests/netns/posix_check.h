@@ -21,19 +21,26 @@ struct check {
 	void (*run)(void);
 	const char *wanted; /* where the mount is meant to say something else; NULL: the same */
 	const char *reason;
+	bool spread; /* but only over several nodes */
 };
 
-/* CHECK("what is checked") { … }, and DIFFERS("…", "what the mount says", "why") { … }: in the order they stand. */
+/*
+ * CHECK("what is checked") { … }, DIFFERS("…", "what the mount says", "why") { … }, and DIFFERS_SPREAD, of a pool of
+ * several nodes: in the order they stand.
+ */
 #define CHECK_JOIN(a, b) a##b
-#define CHECK_NAMED(function, number, title, saying, because)                                                    \
+#define CHECK_NAMED(function, number, title, saying, because, many)                                                 \
 	static void function(void);                                                                              \
-	static const struct check CHECK_JOIN(function, _entry) = { number, title, function, saying, because };   \
+	static const struct check CHECK_JOIN(function, _entry) = { number, title, function, saying,   \
+									    because, many };         \
 	static const struct check *CHECK_JOIN(function, _at) __attribute__((used, section("checks"))) =    \
 		&CHECK_JOIN(function, _entry);                                                                   \
 	static void function(void)
-#define CHECK_LINE(line, title, saying, because) CHECK_NAMED(CHECK_JOIN(check_, line), line, title, saying, because)
-#define CHECK(title) CHECK_LINE(__COUNTER__, title, NULL, NULL)
-#define DIFFERS(title, saying, because) CHECK_LINE(__COUNTER__, title, saying, because)
+#define CHECK_LINE(line, title, saying, because, many) \
+	CHECK_NAMED(CHECK_JOIN(check_, line), line, title, saying, because, many)
+#define CHECK(title) CHECK_LINE(__COUNTER__, title, NULL, NULL, false)
+#define DIFFERS(title, saying, because) CHECK_LINE(__COUNTER__, title, saying, because, false)
+#define DIFFERS_SPREAD(title, saying, because) CHECK_LINE(__COUNTER__, title, saying, because, true)
 
 /* One word more of what is seen. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
