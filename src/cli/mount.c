@@ -19,9 +19,9 @@
 
 int cli_mount(struct cli *cli, int argc, char **argv)
 {
-	char path[PATH_MAX], timeout[32];
+	char path[PATH_MAX], timeout[32], port[16];
 	/* The general options before the command are said again. */
-	char **all = calloc((size_t)argc + 8, sizeof(*all));
+	char **all = calloc((size_t)argc + 10, sizeof(*all));
 	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(MOUNT_PROGRAM));
 	int count = 0;
 
@@ -40,6 +40,11 @@ int cli_mount(struct cli *cli, int argc, char **argv)
 		(void)snprintf(timeout, sizeof(timeout), "%llums", (unsigned long long)cli->timeout_ms);
 		all[count++] = (char *)"--timeout";
 		all[count++] = timeout;
+	}
+	if (cli->file_port) {
+		(void)snprintf(port, sizeof(port), "%u", cli->file_port);
+		all[count++] = (char *)"--file-port";
+		all[count++] = port;
 	}
 	for (int i = 1; i < argc; i++)
 		all[count++] = argv[i];

@@ -15,42 +15,7 @@ LAB_FILES=yes
 LAB_VIRGOD_FLAGS="--bpf off --file-ids"
 . scripts/lab.sh
 
-# A mount is seen by all processes of this machine's file systems, but asks over the client's network: "ip netns exec"
-# would hide it.
-there() { nsenter --net="/run/netns/$LAB-c" "$@"; }
-mount_at() { # DIR OPTION…: one more mount of the pool; its process is in MOUNTS
-	local dir=$1
-	shift
-	mkdir -p "$dir"
-	nsenter --net="/run/netns/$LAB-c" "$B/virgo" mount --node "$(lab_list)" --key-file "$LAB_DIR/key" --foreground \
-		"$@" "$dir" >> "$LAB_DIR/mount.log" 2>&1 &
-	MOUNT_PID=$!
-	MOUNTS+=("$MOUNT_PID")
-	soon mounted "$dir"
-}
-mounted() { grep -q " $1 fuse.virgo " /proc/mounts; }
-unmounted() { ! mounted "$1"; }
-gone() { ! kill -0 "$1" 2> /dev/null; }
-soon() { # CONDITION…: within ten seconds
-	local i
-	for ((i = 0; i < 200; i++)); do
-		"$@" && return 0
-		sleep 0.05
-	done
-	return 1
-}
-declare -a MOUNTS=()
-down() {
-	local pid dir
-	for dir in $(awk -v p="$LAB_DIR/" 'index($2, p) == 1 && $3 == "fuse.virgo" { print $2 }' /proc/mounts); do
-		umount -l "$dir"
-	done
-	for pid in "${MOUNTS[@]}"; do
-		kill -KILL "$pid" 2> /dev/null
-		wait "$pid" 2> /dev/null
-	done
-	lab_down
-}
+. tests/netns/mounted.sh
 trap down EXIT
 trap 'exit 130' INT TERM
 
@@ -80,23 +45,10 @@ tap_is "its size is that of the node's file system" "$(stat -f -c %b:%S "$M")" "
 
 # ---- POSIX, one by one
 
-posix() { # DIRECTORY: its results are ours
-	local line
-	while IFS= read -r line; do
-		case $line in
-		'ok '*) tap_result 0 "${1##*/}: ${line#ok * - }" ;;
-		'not ok '*) tap_result 1 "${1##*/}: ${line#not ok * - }" ;;
-		'# '*) echo "$line" ;;
-		esac
-	done < <("$B/tests/netns/posix_check" "$LAB_DIR/local" "$1")
-}
 posix "$M"
 
 # ---- random operations
 
-exercise() { "$B/tests/netns/exerciser" -n "${LONG:+2}${1}" -b "$2" "$3/exercised" | tee "$LAB_DIR/exercise" || return 1
-	grep -q 'all as they should be' "$LAB_DIR/exercise"
-}
 tap_ok "random operations" exercise 3000 1048576 "$M"
 tap_ok "random operations on a larger file" exercise 400 16777216 "$M"
 
@@ -178,18 +130,19 @@ tap_is "it was not changed" "$(cat "$POOL/part/of/it/file")" inside
 
 if [ -n "$LONG" ]; then
 	cd "$M" || exit 1
-	for way in read write randread randwrite randrw; do
-		tap_ok "fio verifies: $way" fio --name=verified --directory="$M" --rw=$way --bs=4k --size=32m --numjobs=2 \
+	for way in write read randwrite randread randrw; do
+		tap_ok "fio verifies: $way" fio --name=verified --directory="$M" --rw=$way --bs=4k --size=16m --numjobs=2 \
 			--ioengine=psync --verify=crc32c --verify_fatal=1 --output="$LAB_DIR/fio"
 	done
 	tap_ok "fio verifies: large and direct" fio --name=direct --directory="$M" --rw=write --bs=1m --size=64m --direct=1 \
 		--ioengine=libaio --iodepth=8 --verify=crc32c --verify_fatal=1 --output="$LAB_DIR/fio"
 	rm -f verified.* direct.*
 	tap_ok "dbench" timeout 60 dbench -D "$M" -t 6 4 > "$LAB_DIR/dbench"
-	for stressor in access chdir chmod chown copy-file dentry dir dirdeep dirmany dup fallocate fcntl filename flock fpunch \
-		fsize fstat getdent hdd iomix lease link locka lockf lockofd open rename symlink sync-file touch utime xattr; do
-		tap_ok "stress-ng: $stressor" timeout 60 stress-ng --temp-path "$M" --timeout 1 "--$stressor" 2 --verify \
-			--quiet --oom-avoid
+	for stressors in "access chdir chmod chown copy-file dentry dir dirdeep" "dirmany dup fallocate fcntl filename flock fpunch" \
+		"fsize fstat getdent hdd iomix lease link locka" "lockf lockofd open rename symlink sync-file touch utime xattr"; do
+		# shellcheck disable=SC2086 # a list
+		tap_ok "stress-ng: $stressors" timeout 60 stress-ng --temp-path "$M" --timeout 4 --verify --quiet --oom-avoid \
+			$(printf -- '--%s 1 ' $stressors)
 	done
 	cd - > /dev/null || exit 1
 fi
@@ -205,6 +158,6 @@ exec 7<&-
 tap_ok "and then it ends" soon gone "$MOUNT_PID"
 tap_ok "the first one goes, too" "$B/virgo" umount "$M"
 tap_is "nothing that a sanitizer or libfuse complains of" \
-	"$(grep -vE ' notice | info |^virgo mount: the pool' "$LAB_DIR/mount.log" | head -n 5)" ""
+	"$(grep -vE ' notice | info |^virgo mount: the pool|not all .* error=116' "$LAB_DIR/mount.log" | head -n 5)" ""
 tap_plan "$TAP_NUMBER"
 tap_end

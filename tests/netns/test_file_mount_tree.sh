@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# virgo mount on three nodes: POSIX's promises again, a tree of real files copied, compared, renamed and removed, several
+# processes at once, and a node that goes and comes back.
+cd "$(dirname "$0")/../.." || exit 1
+. tests/netns/tap.sh
+B=${B:-build}
+[ "$(id -u)" = 0 ] || tap_skip_all 1 "needs root for network namespaces"
+[ -c /dev/fuse ] || tap_skip_all 1 "needs /dev/fuse"
+LAB_BUILD=$B
+LAB_XDP=no
+LAB_FILES=yes
+LAB_VIRGOD_FLAGS="--bpf off --file-ids"
+. scripts/lab.sh
+. tests/netns/mounted.sh
+trap down EXIT
+trap 'exit 130' INT TERM
+
+lab_up 3
+M=$LAB_DIR/mnt
+N=$LAB_DIR/second
+mkdir -p "$LAB_DIR/local"
+for i in 0 1 2; do lab_start "$i" || echo "# node $i does not start"; done
+tap_ok "mounted" mount_at "$M" --ids --allow-other --timeout 2s
+tap_ok "a second mount" mount_at "$N" --ids --cache 0 --timeout 2s
+posix "$M" -s
+tap_ok "random operations" exercise 1500 1048576 "$M"
+
+# ---- a tree
+
+cp -r src include docs "$LAB_DIR/local/"
+tap_ok "a tree is copied" cp -r "$LAB_DIR/local/src" "$LAB_DIR/local/include" "$LAB_DIR/local/docs" "$M"
+tap_ok "it is the same" diff -r "$LAB_DIR/local/src" "$M/src"
+tap_ok "also there" diff -r "$LAB_DIR/local/docs" "$N/docs"
+for i in 0 1 2; do
+	tap_ok "node $i has a part of it" [ "$(find "$LAB_DIR/files$i" -type f -size +0 | wc -l)" -gt 20 ]
+done
+tap_is "tar reads it" "$(tar -cf - -C "$M" src include docs 2> /dev/null | tar -tf - | sort | cksum)" \
+	"$(tar -cf - -C "$LAB_DIR/local" src include docs | tar -tf - | sort | cksum)"
+tap_ok "a directory is renamed, with all in it" mv "$M/src" "$M/docs/sources"
+tap_ok "it is the same there" diff -r "$LAB_DIR/local/src" "$N/docs/sources"
+tap_ok "and back, there" mv "$N/docs/sources" "$N/src"
+sleep 1.1
+tap_ok "it is the same here" diff -r "$LAB_DIR/local/src" "$M/src"
+
+# Names that come and go, by four processes: nobody finds what is not there, nothing is left.
+churn() {
+	local i
+	for ((i = 0; i < 25; i++)); do
+		echo "$1.$i" > "$M/churn/new.$1" && mv "$M/churn/new.$1" "$M/churn/$1.$((i % 5))" &&
+			[ "$(cat "$M/churn/$1.$((i % 5))")" = "$1.$i" ] && ln -f "$M/churn/$1.$((i % 5))" "$M/churn/link.$1" &&
+			rm "$M/churn/link.$1" || return 1
+	done
+}
+mkdir "$M/churn"
+for who in 1 2 3 4; do
+	(churn $who) &
+	CHURNERS+=($!)
+done
+for pid in "${CHURNERS[@]}"; do
+	tap_ok "names come and go" wait "$pid"
+done
+tap_is "all are there" "$(find "$N/churn" -type f | wc -l)" 20
+tap_ok "removed there" rm -r "$N/churn"
+[ -z "$VG_FILE_LONG" ] || tap_ok "dbench" timeout 60 dbench -D "$M" -t 6 4 > "$LAB_DIR/dbench"
+
+# ---- a node that goes
+
+lab_kill 2
+began=$SECONDS
+there=0 bad=0 other=0
+# The list of a directory has only what is there: names of our own.
+for file in docs/decisions/00[0-2]*; do
+	if cmp -s "$file" "$M/$file"; then
+		there=$((there + 1))
+	else
+		bad=$((bad + 1))
+		cat "$M/$file" 2>&1 > /dev/null | grep -qE 'Host is down|Input/output error' || other=$((other + 1))
+	fi
+	[ $((SECONDS - began)) -lt 60 ] || break
+done 2> /dev/null
+echo "# $there files are there, $bad are not, in $((SECONDS - began)) s"
+tap_ok "a node is gone: files of others are read" [ "$there" -ge 3 ]
+tap_is "those that are not say why" "$other:$((bad > 0))" 0:1
+tap_ok "a list says that it is not all" eval '! ls "$M/docs/decisions"' > /dev/null 2>&1
+lab_start 2 || echo "# node 2 does not start again"
+same() { diff -r "$LAB_DIR/local/docs" "$M/docs" > "$LAB_DIR/diff" 2>&1; }
+tap_ok "it is back: all are read" soon same
+tap_ok "all is removed" rm -r "$M/src" "$M/docs" "$M/include"
+tap_is "and nothing is left" "$(find "$LAB_DIR"/files? \( -type f -o -type l \) -path '*/src/*' | wc -l)" 0
+tap_ok "both go" "$B/virgo" umount "$M" "$N"
+tap_plan "$TAP_NUMBER"
+tap_end
