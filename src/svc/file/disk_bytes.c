@@ -218,7 +218,7 @@ int vg_disk_put(struct vg_file_op *op)
 	int error;
 
 	if (fd < 0)
-		return fd;
+		return fd == -ENOENT && op->quota.none_more ? -EDQUOT : fd;
 	error = regular(fd, &own->stat);
 	if (!error && op->quoted)
 		error = measure(op);

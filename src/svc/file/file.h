@@ -202,6 +202,7 @@ struct vg_file_op {
 	struct {
 		__u64 which, bytes, files;		/* reserved, and of whom */
 		struct vg_file_descriptor *descriptor;	/* or by the account of that file */
+		bool none_more;				/* files: it may open what is there; ENOENT is EDQUOT */
 	} quota;
 	void *retry, *tree;
 	union { /* the operation's own; zero at first */

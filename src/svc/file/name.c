@@ -98,7 +98,7 @@ static int open_work(struct vg_file_op *op)
 	else
 		fd = vg_disk_open(root_of(op), op->path, flags, name->mode, &name->created, op->target);
 	if (fd < 0)
-		return fd;
+		return fd == -ENOENT && op->quota.none_more ? -EDQUOT : fd;
 	if (measured && !name->created)
 		error = vg_disk_truncate(fd, &name->before);
 	if (op->flags & VG_FILE_CREATED) /* for this very operation, by the name node */

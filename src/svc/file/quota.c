@@ -255,6 +255,19 @@ static int path_ask_up_to(struct vg_file_op *op, __u64 bytes, __u64 files)
 	return path_ask(op, bytes < most ? bytes : most, files);
 }
 
+/* A file may be made. Where there may be no more of them, one that is there may still be opened. */
+static int create_ask(struct vg_file_op *op, int (*ask_path)(struct vg_file_op *op, __u64 bytes, __u64 files), __u64 bytes)
+{
+	__u64 flags = op->argument >> 32;
+	int error = ask_path(op, bytes, flags & VG_FILE_O_CREATE ? 1 : 0);
+
+	if (error != -EDQUOT || !(flags & VG_FILE_O_CREATE) || flags & VG_FILE_O_EXCLUSIVE)
+		return error;
+	op->argument &= ~((__u64)VG_FILE_O_CREATE << 32);
+	op->quota.none_more = true;
+	return ask_path(op, bytes, 0);
+}
+
 static int change_ask(struct vg_file_op *op)
 {
 	struct vg_file_change change;
@@ -331,9 +344,9 @@ static int ask(struct vg_file_op *op)
 {
 	switch (op->opcode) {
 	case VG_OP_FILE_OPEN:
-		return path_ask(op, 0, op->argument >> 32 & VG_FILE_O_CREATE ? 1 : 0);
+		return create_ask(op, path_ask, 0);
 	case VG_OP_FILE_PUT:
-		return path_ask_up_to(op, op->body_length, op->argument >> 32 & VG_FILE_O_CREATE ? 1 : 0);
+		return create_ask(op, path_ask_up_to, op->body_length);
 	case VG_OP_FILE_MKDIR:
 	case VG_OP_FILE_SYMLINK:
 		return path_ask(op, 0, 1);
