@@ -79,7 +79,7 @@ static void settle(struct vg_file_op *op, enum vg_status status, int error)
 	if (op->ordered)
 		vg_bytes_end(op);
 	if (op->quoted)
-		vg_quota_settle(op, error);
+		vg_quota_settle(op);
 	if (op->tree)
 		vg_tree_end(op, error);
 	if (op->remembered)

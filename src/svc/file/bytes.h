@@ -36,8 +36,6 @@ struct vg_bytes_op {
 	/* whole.c */
 	int fd, flags;
 	bool created, cuts; /* cuts: a longer file ends where its bytes do */
-	bool measured;	    /* before_bytes and stat are of before and after a PUT */
-	__u64 before_bytes;
 	struct statx stat;
 };
 

@@ -81,14 +81,15 @@ static struct vg_file_inode *inode_get(struct vg_file_pool *pool, const struct s
 	return inode;
 }
 
-static void inode_put(struct vg_file_pool *pool, struct vg_file_inode *inode)
+/* `fd` is one of its, still open. */
+static void inode_put(struct vg_file_pool *pool, struct vg_file_inode *inode, int fd)
 {
 	struct vg_file_inode **at;
 
 	if (--inode->refs)
 		return;
 	if (inode->quota)
-		vg_quota_inode_gone(pool, inode);
+		vg_quota_inode_gone(pool, inode, fd);
 	for (at = bucket_of(pool, inode->device, inode->number); *at != inode; at = &(*at)->next)
 		;
 	*at = inode->next;
@@ -171,8 +172,8 @@ void vg_descriptor_put(struct vg_file_descriptor *descriptor)
 		return;
 	assert(descriptor->closed);
 	vg_bytes_descriptor_gone(descriptor);
+	inode_put(pool, descriptor->inode, descriptor->fd);
 	vg_io_try_close(pool->env->io, descriptor->fd);
-	inode_put(pool, descriptor->inode);
 	vg_client_put(descriptor->client);
 	count_open(pool, -1);
 	*descriptor = (struct vg_file_descriptor){

@@ -7,6 +7,7 @@
 
 #include "svc/file/bytes.h"
 #include "svc/file/disk.h"
+#include "svc/file/hold.h"
 
 #define COPY_STEP (64u << 20) /* a helper is kept busy so long at once */
 #define COPY_BUFFER 65536
@@ -200,39 +201,45 @@ static int replace_whole(int fd, const struct vg_bytes_op *own, const __u8 *data
 	return error;
 }
 
-/* Under quotas: how long it was, and whether there is room for what it becomes. */
-static int measure(struct vg_file_op *op)
+/* Whether there is room for what it becomes, under quotas. */
+static bool has_room(const struct vg_file_op *op)
 {
-	struct vg_bytes_op *own = vg_bytes_op(op);
-	__u64 before = own->created ? 0 : own->stat.stx_size;
+	__u64 before = vg_bytes_op((struct vg_file_op *)op)->stat.stx_size;
 
-	own->before_bytes = before;
-	own->measured = true;
-	return op->body_length > before && op->body_length - before > op->quota.bytes ? -EDQUOT : 0;
+	return !op->quoted || op->body_length <= before || op->body_length - before <= op->quota.bytes;
 }
 
-int vg_disk_put(struct vg_file_op *op)
+static int put_bytes(struct vg_file_op *op, int fd)
 {
 	struct vg_bytes_op *own = vg_bytes_op(op);
-	int fd = vg_disk_open(op->pool->root_fd, op->path, own->flags, (mode_t)own->mode, &own->created, op->target);
-	int error;
+	int error = regular(fd, &own->stat);
 
-	if (fd < 0)
-		return fd == -ENOENT && op->quota.none_more ? -EDQUOT : fd;
-	error = regular(fd, &own->stat);
-	if (!error && op->quoted)
-		error = measure(op);
+	if (!error && !has_room(op))
+		error = -EDQUOT;
 	error = error ?: replace_whole(fd, own, op->body, op->body_length);
 	if (!error && own->durable)
 		error = vg_disk_sync(fd, false);
 	if (!error && own->durable && own->created)
 		error = sync_parent(op);
-	if (!error || own->measured)
-		error = vg_disk_fstat(fd, &own->stat) ?: error;
+	return error ?: vg_disk_fstat(fd, &own->stat);
+}
+
+int vg_disk_put(struct vg_file_op *op)
+{
+	struct vg_bytes_op *own = vg_bytes_op(op);
+	struct vg_quota_entry *entry;
+	int fd, error;
+
+	vg_quota_make_begin(op);
+	fd = vg_disk_open(op->pool->root_fd, op->path, own->flags, (mode_t)own->mode, &own->created, op->target);
+	vg_quota_make_end(op, fd >= 0 && own->created);
+	if (fd < 0)
+		return fd == -ENOENT && op->quota.none_more ? -EDQUOT : fd;
+	error = vg_quota_enter(op->pool, op->path, fd, &entry) ?: put_bytes(op, fd);
+	/* Refused for its length, before there was any of it: as if nothing had been asked. */
+	if (error == -EDQUOT && own->created && !own->stat.stx_size)
+		(void)vg_disk_unlink(op->pool->root_fd, op->path, true, NULL, op->target);
+	vg_quota_leave(op->pool, entry, fd);
 	vg_disk_close(fd);
-	/* Refused for its length before there was any of it: as if nothing had been asked. */
-	if (error == -EDQUOT && own->created && !own->stat.stx_size &&
-	    !vg_disk_unlink(op->pool->root_fd, op->path, true, NULL, op->target))
-		own->created = false;
 	return error;
 }

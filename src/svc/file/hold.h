@@ -45,14 +45,38 @@ void vg_quotas_deinit(struct vg_file_pool *pool);
  * what a CHANGE or PUT by path may make the file longer.
  */
 bool vg_quota_begin(struct vg_file_op *op);
-/* It has ended, and op->quoted is set: what was reserved becomes used, or free again. */
-void vg_quota_settle(struct vg_file_op *op, int error);
-void vg_quota_descriptor_opened(struct vg_file_descriptor *descriptor, const struct statx *stat,
-				const struct vg_file_op *op);
-/* Its last descriptor is, and inode->quota is set. */
-void vg_quota_inode_gone(struct vg_file_pool *pool, struct vg_file_inode *inode);
+/* It has ended, and op->quoted is set: what was reserved is free again. */
+void vg_quota_settle(struct vg_file_op *op);
+void vg_quota_descriptor_opened(struct vg_file_descriptor *descriptor, const struct vg_file_op *op);
+/* Its last descriptor is about to be, and inode->quota is set. */
+void vg_quota_inode_gone(struct vg_file_pool *pool, struct vg_file_inode *inode, int fd);
 /* statfs under a quota: of the quota. */
 void vg_quota_statfs(const struct vg_file_op *op, struct vg_file_statfs *statfs);
+
+/*
+ * quota_ledger.c, any thread; without quotas they do nothing. Who changes the length of a file by its path enters it
+ * before and leaves it after. 0, -ENOMEM, or what fstat(2) says.
+ */
+struct vg_quota_entry;
+int vg_quota_enter(struct vg_file_pool *pool, const char *path, int fd, struct vg_quota_entry **ret_entry);
+void vg_quota_leave(struct vg_file_pool *pool, struct vg_quota_entry *entry, int fd);
+/*
+ * The same by name; `goes`: around what takes that name away. _end in any case. Besides errors as above: there is no
+ * such name, then nothing must be done either.
+ */
+struct vg_quota_name {
+	int fd;
+	bool locked;
+	struct vg_quota_entry *entry;
+};
+int vg_quota_name_begin(struct vg_file_pool *pool, const char *path, bool goes, struct vg_quota_name *ret_name);
+void vg_quota_name_end(struct vg_file_pool *pool, const struct vg_quota_name *name);
+/* vg_disk_rename, which may take a name away. */
+int vg_quota_rename(struct vg_file_pool *pool, const char *from, const char *to, unsigned int flags, bool stubs,
+		    char *ret_target);
+/* Around what may make a file, directory or link; it counts from before it is there. */
+void vg_quota_make_begin(struct vg_file_op *op);
+void vg_quota_make_end(struct vg_file_op *op, bool made);
 
 /* ---- lock.c ------------------------------------------------------------------------------------------------------ */
 

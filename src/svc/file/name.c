@@ -25,11 +25,6 @@ static bool sees_stubs(const struct vg_file_op *op)
 	return op->local || op->pool->alone;
 }
 
-static struct statx *before_of(struct vg_file_op *op)
-{
-	return op->pool->quotas ? &op->own.name.before : NULL;
-}
-
 /* The end of most: an error, or OK with nothing to say. */
 static void done_plain(struct vg_file_op *op, int result)
 {
@@ -79,7 +74,7 @@ static void opened(struct vg_file_op *op, int fd)
 		return;
 	}
 	if (op->pool->quotas)
-		vg_quota_descriptor_opened(descriptor, stat, op);
+		vg_quota_descriptor_opened(descriptor, op);
 	vg_op_answer_stat(op, stat);
 	op->answer.ident = vg_descriptor_ident(descriptor);
 	if (op->text)
@@ -87,23 +82,36 @@ static void opened(struct vg_file_op *op, int fd)
 	vg_op_ok(op);
 }
 
+/* What is done with it before anybody else may: emptied, where quotas must know of it, and given its mode. */
+static int open_begin(struct vg_file_op *op, int fd, bool empties)
+{
+	struct vg_file_name_work *name = &op->own.name;
+	struct vg_quota_entry *entry;
+	int error = vg_quota_enter(op->pool, op->path, fd, &entry);
+
+	if (!error && empties && !name->created)
+		error = vg_disk_truncate(fd, &name->before);
+	if (op->flags & VG_FILE_CREATED) /* for this very operation, by the name node */
+		error = error ?: vg_disk_set_mode(fd, name->mode);
+	vg_quota_leave(op->pool, entry, fd);
+	return error ?: vg_disk_fstat(fd, &name->stat);
+}
+
 static int open_work(struct vg_file_op *op)
 {
 	struct vg_file_name_work *name = &op->own.name;
-	bool measured = op->pool->quotas && name->flags & O_TRUNC; /* what goes is counted */
-	int flags = name->flags & ~(measured ? O_TRUNC : 0), fd, error = 0;
+	bool empties = op->pool->quotas && name->flags & O_TRUNC;
+	int flags = name->flags & ~(empties ? O_TRUNC : 0), fd, error;
 
+	vg_quota_make_begin(op);
 	if (op->text)
 		fd = vg_disk_open_following(root_of(op), op->path, flags, name->mode, &name->created);
 	else
 		fd = vg_disk_open(root_of(op), op->path, flags, name->mode, &name->created, op->target);
+	vg_quota_make_end(op, fd >= 0 && name->created);
 	if (fd < 0)
 		return fd == -ENOENT && op->quota.none_more ? -EDQUOT : fd;
-	if (measured && !name->created)
-		error = vg_disk_truncate(fd, &name->before);
-	if (op->flags & VG_FILE_CREATED) /* for this very operation, by the name node */
-		error = error ?: vg_disk_set_mode(fd, name->mode);
-	error = error ?: vg_disk_fstat(fd, &name->stat);
+	error = open_begin(op, fd, empties);
 	if (error)
 		vg_disk_close(fd);
 	return error ?: fd;
@@ -187,11 +195,16 @@ void vg_name_stat(struct vg_file_op *op)
 static int change_work(struct vg_file_op *op)
 {
 	const struct vg_file_change *change = (const void *)op->body;
-	int fd = op->descriptor ? op->descriptor->fd : -1;
+	int fd = op->descriptor ? op->descriptor->fd : -1, error = 0;
+	struct vg_quota_name length = { .fd = -1 };
 
-	return vg_disk_change(root_of(op), op->path, fd, change, op->pool->settings->ids,
-			      op->quoted ? op->quota.bytes : ~0ull, &op->own.name.before, &op->own.name.stat,
-			      op->target);
+	if (fd < 0 && change->mask & VG_HTOBE32(VG_FILE_CHANGE_SIZE))
+		error = vg_quota_name_begin(op->pool, op->path, false, &length);
+	error = error ?: vg_disk_change(root_of(op), op->path, fd, change, op->pool->settings->ids,
+					op->quoted ? op->quota.bytes : ~0ull, &op->own.name.before,
+					&op->own.name.stat, op->target);
+	vg_quota_name_end(op->pool, &length);
+	return error;
 }
 
 static void change_go(struct vg_file_op *op)
@@ -263,7 +276,13 @@ void vg_name_statfs(struct vg_file_op *op)
 
 static int mkdir_work(struct vg_file_op *op)
 {
-	return vg_disk_mkdir(root_of(op), op->path, vg_file_mode(op->pool, (__u32)op->argument), &op->own.name.stat);
+	__u32 mode = vg_file_mode(op->pool, (__u32)op->argument);
+	int error;
+
+	vg_quota_make_begin(op);
+	error = vg_disk_mkdir(root_of(op), op->path, mode, &op->own.name.stat);
+	vg_quota_make_end(op, !error);
+	return error;
 }
 
 static void mkdir_done(struct vg_file_op *op, int result)
@@ -282,7 +301,11 @@ void vg_name_mkdir(struct vg_file_op *op)
 
 static int rmdir_work(struct vg_file_op *op)
 {
-	return vg_disk_rmdir(root_of(op), op->path);
+	struct vg_quota_name gone;
+	int error = vg_quota_name_begin(op->pool, op->path, true, &gone) ?: vg_disk_rmdir(root_of(op), op->path);
+
+	vg_quota_name_end(op->pool, &gone);
+	return error;
 }
 
 void vg_name_rmdir(struct vg_file_op *op)
@@ -292,7 +315,12 @@ void vg_name_rmdir(struct vg_file_op *op)
 
 static int unlink_work(struct vg_file_op *op)
 {
-	return vg_disk_unlink(root_of(op), op->path, sees_stubs(op), before_of(op), op->target);
+	struct vg_quota_name gone;
+	int error = vg_quota_name_begin(op->pool, op->path, true, &gone);
+
+	error = error ?: vg_disk_unlink(root_of(op), op->path, sees_stubs(op), NULL, op->target);
+	vg_quota_name_end(op->pool, &gone);
+	return error;
 }
 
 void vg_name_unlink(struct vg_file_op *op)
@@ -305,7 +333,7 @@ static int rename_work(struct vg_file_op *op)
 	unsigned int flags = (op->flags & VG_FILE_NO_REPLACE ? RENAME_NOREPLACE : 0) |
 			     (op->flags & VG_FILE_EXCHANGE ? RENAME_EXCHANGE : 0);
 
-	return vg_disk_rename(root_of(op), op->path, op->other, flags, sees_stubs(op), before_of(op), op->target);
+	return vg_quota_rename(op->pool, op->path, op->other, flags, sees_stubs(op), op->target);
 }
 
 void vg_name_rename(struct vg_file_op *op)
@@ -325,7 +353,13 @@ void vg_name_link(struct vg_file_op *op)
 
 static int symlink_work(struct vg_file_op *op)
 {
-	return vg_disk_symlink(root_of(op), (const char *)op->own.name.text, op->path, &op->own.name.stat);
+	const char *text = op->own.name.text;
+	int error;
+
+	vg_quota_make_begin(op);
+	error = vg_disk_symlink(root_of(op), text, op->path, &op->own.name.stat);
+	vg_quota_make_end(op, !error);
+	return error;
 }
 
 void vg_name_symlink(struct vg_file_op *op)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "svc/file/disk.h"
+#include "svc/file/hold.h"
 #include "svc/file/tree_inner.h"
 
 /* ---- UNLINK ----------------------------------------------------------------------------------------------------- */
@@ -40,8 +41,11 @@ static void on_unlinked_home(struct vg_tree_task *task, const struct vg_tree_rep
 static int unlink_here(struct vg_tree_task *task)
 {
 	struct vg_file_op *op = task->op;
-	int error = vg_disk_unlink(task->root, task->path, false, &op->own.name.before, op->target);
+	struct vg_quota_name gone;
+	int error = vg_quota_name_begin(op->pool, task->path, true, &gone);
 
+	error = error ?: vg_disk_unlink(task->root, task->path, false, NULL, op->target);
+	vg_quota_name_end(op->pool, &gone);
 	task->stub.kind = VG_STUB_NONE;
 	if (error == -EREMOTE &&
 	    vg_stub_parse(op->target, strlen(op->target), &task->stub) == VG_STUB_STRIPED)
@@ -201,8 +205,7 @@ static int rename_here(struct vg_tree_task *task)
 	if (task->link)
 		error = vg_disk_link(task->root, task->path, task->other, false, task->op->target);
 	else
-		error = vg_disk_rename(task->root, task->path, task->other, flags, false, &task->op->own.name.before,
-				       task->op->target);
+		error = vg_quota_rename(task->op->pool, task->path, task->other, flags, false, task->op->target);
 	/* The new name's directory may be known elsewhere only, or change its face: the general way finds out. */
 	return error == -ENOENT || error == -EREMOTE ? 1 : error;
 }
