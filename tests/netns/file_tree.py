@@ -259,6 +259,8 @@ def main():
     placements = ["hash", "leastused"]
     for placement in placements:
         cluster = Cluster(os.path.join(directory, placement), 3, "--file-placement", placement)
+        if placement != "hash":
+            time.sleep(1.5)  # the nodes ask each other once a second for what room there is
         try:
             for check in checks:
                 if (only and check.__name__ not in only) or (placement != "hash" and check in (dead_node, pinned)):

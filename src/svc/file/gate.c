@@ -284,6 +284,19 @@ static bool end_late(struct vg_tree *tree)
 	return false;
 }
 
+void vg_gate_begun(struct vg_tree *tree, __u16 node, __u64 task)
+{
+	for (struct vg_freeze *freeze = tree->freezes; freeze; freeze = freeze->next)
+		if (freeze->node == node && freeze->task < task && freeze->until_ns)
+			freeze->until_ns = 1;
+	for (int i = 0; i < VG_TREE_LOCK_BUCKETS && tree->locks; i++)
+		for (struct vg_name_lock *lock = tree->lock[i]; lock; lock = lock->next)
+			if (lock->node == node && lock->task < task && lock->until_ns)
+				lock->until_ns = 1;
+	while (end_late(tree))
+		;
+}
+
 void vg_gate_tick(struct vg_tree *tree)
 {
 	for (struct vg_freeze *freeze = tree->freezes; freeze; freeze = freeze->next)

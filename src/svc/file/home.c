@@ -138,6 +138,13 @@ static bool run_here(struct vg_file_op *op, const struct vg_home_own *own)
 	case VG_HOME_FREEZE:
 		vg_gate_freeze(tree, op);
 		return true;
+	case VG_HOME_BEGUN:
+		if (!op->local) {
+			vg_gate_begun(tree, op->source_node, op->ident);
+			vg_place_begun(tree, op->source_node);
+		}
+		vg_op_ok(op);
+		return true;
 	case VG_HOME_THAW:
 		vg_gate_thaw(tree, op->ident, op->local ? tree->self : op->source_node);
 		vg_op_ok(op);

@@ -182,6 +182,7 @@ static bool resume_rename(void *context, __u64 id)
 	if (!lock)
 		return true;
 	lock->prepared = lock->recorded = true;
+	lock->note = id;
 	lock->home = (__u16)home;
 	lock->old_home = old_home < tree->nodes ? (__u16)old_home : tree->nodes;
 	lock->until_ns = 1; /* at the first tick */

@@ -13,6 +13,13 @@ __u64 vg_place_load(const struct vg_file_pool *pool)
 	return (pool->counts.in_flight + 1) * (pool->service_ns + 1);
 }
 
+static bool asks(const struct vg_tree *tree)
+{
+	enum vg_placement placement = tree->pool->settings->placement;
+
+	return placement == VG_PLACE_LEAST_USED || placement == VG_PLACE_LEAST_LOADED;
+}
+
 static bool is_heard(const struct vg_tree *tree, __u16 node)
 {
 	const struct vg_place_node *place = &tree->place[node];
@@ -90,14 +97,11 @@ __u16 vg_place_choose(struct vg_tree *tree, struct vg_file_op *op, __u32 pin)
 /* Pieces go round over the nodes, from this one on; those that are known to be silent are left out. */
 void vg_place_stripes(struct vg_tree *tree, struct vg_stub *stub, __u32 count)
 {
-	bool asked = tree->pool->settings->placement == VG_PLACE_LEAST_USED ||
-		     tree->pool->settings->placement == VG_PLACE_LEAST_LOADED;
-
 	stub->count = 0;
 	for (__u16 i = 0; i < tree->nodes && stub->count < count && stub->count < VG_FILE_STRIPES_MAX; i++) {
 		__u16 node = (__u16)((tree->self + i) % tree->nodes);
 
-		if (node == tree->self || !asked || is_heard(tree, node))
+		if (node == tree->self || !asks(tree) || is_heard(tree, node))
 			stub->node[stub->count++] = node;
 	}
 }
@@ -118,20 +122,40 @@ static void on_space(struct vg_tree_task *task, const struct vg_tree_reply *repl
 	vg_task_end(task);
 }
 
+static void ask(struct vg_tree *tree, __u16 node)
+{
+	struct vg_tree_task *task = tree->place[node].asked ? NULL : vg_task_new_own(tree, "", "");
+
+	if (!task)
+		return;
+	task->other_node = node;
+	tree->place[node].asked = true;
+	vg_tree_ask(task, node, VG_HOME_ARGUMENT(VG_HOME_SPACE, 0, 0, 0), "", 0, NULL, 0, on_space);
+}
+
+void vg_place_begun(struct vg_tree *tree, __u16 node)
+{
+	if (asks(tree))
+		ask(tree, node);
+}
+
 void vg_place_tick(struct vg_tree *tree)
 {
-	enum vg_placement placement = tree->pool->settings->placement;
-
-	if (tree->nodes == 1 || tree->ticks % ASK_TICKS != 1 ||
-	    (placement != VG_PLACE_LEAST_USED && placement != VG_PLACE_LEAST_LOADED))
+	if (tree->nodes == 1 || tree->ticks % ASK_TICKS != 1 || !asks(tree))
 		return;
-	for (__u16 node = 0; node < tree->nodes; node++) {
-		struct vg_tree_task *task = tree->place[node].asked ? NULL : vg_task_new_own(tree, "", "");
+	for (__u16 node = 0; node < tree->nodes; node++)
+		ask(tree, node);
+}
 
-		if (!task)
-			continue;
-		task->other_node = node;
-		tree->place[node].asked = true;
-		vg_tree_ask(task, node, VG_HOME_ARGUMENT(VG_HOME_SPACE, 0, 0, 0), "", 0, NULL, 0, on_space);
-	}
+static void on_told(struct vg_tree_task *task)
+{
+	vg_task_end(task);
+}
+
+void vg_place_begin(struct vg_tree *tree)
+{
+	struct vg_tree_task *task = tree->nodes > 1 ? vg_task_new_own(tree, "", "") : NULL;
+
+	if (task)
+		vg_tree_ask_all(task, false, VG_HOME_ARGUMENT(VG_HOME_BEGUN, 0, 0, 0), "", 0, NULL, 0, on_told);
 }

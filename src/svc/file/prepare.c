@@ -33,7 +33,7 @@ static int write_note(struct vg_tree_task *task)
 	char text[VG_FILE_PATH_MAX + 64];
 	int length = snprintf(text, sizeof(text), "%u %u %s", task->home, task->old_home, task->path);
 
-	return vg_tree_note_write(task->root, "renames", task->id, text, (__u32)length);
+	return vg_tree_note_write(task->root, "renames", task->prepared_lock->note, text, (__u32)length);
 }
 
 static int make_ready(struct vg_tree_task *task)
@@ -146,7 +146,7 @@ void vg_prepare_run(struct vg_file_op *op)
 		return;
 	}
 	task->prepared_lock->until_ns = asker == tree->self ? 0 : vg_tree_now_ns(tree) + VG_TREE_LEASE_NS;
-	task->id = op->ident; /* of the note, too */
+	task->prepared_lock->note = vg_env_random(tree->pool->env); /* if there will be one */
 	task->home = own.node;
 	task->no_replace = own.flags & VG_HOME_NO_REPLACE;
 	vg_parent_check(task, task->path, task->path_length, on_parent);
@@ -156,7 +156,7 @@ void vg_prepare_run(struct vg_file_op *op)
 
 static int remove_note(struct vg_tree_task *task)
 {
-	return vg_tree_note_remove(task->root, "renames", task->prepared_lock->task);
+	return vg_tree_note_remove(task->root, "renames", task->prepared_lock->note);
 }
 
 static int take_back(struct vg_tree_task *task)

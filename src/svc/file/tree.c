@@ -355,7 +355,8 @@ static void on_tick(void *context)
 
 	if (tree->stopping)
 		return;
-	tree->ticks++;
+	if (!tree->ticks++)
+		vg_place_begin(tree);
 	vg_gate_tick(tree);
 	vg_place_tick(tree);
 	vg_mend_tick(tree);
@@ -373,7 +374,7 @@ int vg_tree_init(struct vg_file_pool *pool)
 		.pool = pool,
 		.nodes = vg_cluster_nodes(cluster),
 		.self = vg_cluster_self(cluster),
-		.next_task = vg_env_random(pool->env) & ~(__u64)0xffffffff,
+		.next_task = vg_clock_unix_ms(pool->env->clock) << 20,
 	};
 	pool->tree = tree;
 	tree->known = vg_file_alloc(pool, VG_TREE_KNOWN * sizeof(*tree->known));
@@ -382,7 +383,7 @@ int vg_tree_init(struct vg_file_pool *pool)
 		return -ENOMEM;
 	memset(tree->known, 0, VG_TREE_KNOWN * sizeof(*tree->known));
 	memset(tree->place, 0, tree->nodes * sizeof(*tree->place));
-	return vg_mend_init(tree) ?: vg_env_timer(pool->env, VG_TREE_TICK_NS, on_tick, tree);
+	return vg_mend_init(tree) ?: vg_env_timer(pool->env, 0, on_tick, tree);
 }
 
 void vg_tree_deinit(struct vg_file_pool *pool)

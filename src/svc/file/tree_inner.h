@@ -54,6 +54,7 @@ enum vg_home_verb {
 	VG_HOME_PIECE_MAKE, /* key: "<id>.<index>" */
 	VG_HOME_PIECE_DROP,
 	VG_HOME_SPACE,	  /* → argument: bytes available; ident: load */
+	VG_HOME_BEGUN,	  /* the asker's life has begun: its tasks of before will not be heard of again */
 	VG_HOME_VERBS
 };
 #define VG_HOME_NO_REPLACE 0x01 /* PREPARE, MOVE */
@@ -81,7 +82,8 @@ struct vg_name_lock {
 	struct vg_op_list waiters;
 	/* Of PREPARE, for COMMIT. */
 	bool prepared, stub_made, settling;
-	bool recorded; /* in a note, whose number is the task's */
+	bool recorded; /* in a note */
+	__u64 note;    /* its number */
 	__u16 home, old_home;
 	__u32 length;
 	char path[];
@@ -165,7 +167,7 @@ struct vg_tree {
 	struct vg_tree_task *tasks_free;
 	struct vg_known *known; /* VG_TREE_KNOWN */
 	struct vg_place_node *place; /* nodes */
-	__u64 next_task;
+	__u64 next_task; /* greater than those of all lives before: they begin with the time */
 	__u64 ticks;
 	/* mend.c's: when to look into the trash, 0: not; what is in it. */
 	__u64 trash_at;
@@ -222,6 +224,8 @@ void vg_gate_freeze(struct vg_tree *tree, struct vg_file_op *op); /* ends it, no
 void vg_gate_thaw(struct vg_tree *tree, __u64 task, __u16 node);
 /* Frozen on behalf of nobody that asks: at the start, before anything runs. */
 int vg_gate_freeze_own(struct vg_tree *tree, const char *path, __u64 task);
+/* That node was started anew: tasks of before this one are no more. */
+void vg_gate_begun(struct vg_tree *tree, __u16 node, __u64 task);
 void vg_gate_tick(struct vg_tree *tree);
 void vg_gate_deinit(struct vg_tree *tree);
 
@@ -270,6 +274,8 @@ void vg_commit_run(struct vg_file_op *op, bool commit, bool unknown);
 __u16 vg_place_choose(struct vg_tree *tree, struct vg_file_op *op, __u32 pin);
 __u64 vg_place_load(const struct vg_file_pool *pool);
 void vg_place_tick(struct vg_tree *tree);
+void vg_place_begin(struct vg_tree *tree); /* tell the others that this life has begun */
+void vg_place_begun(struct vg_tree *tree, __u16 node); /* that node said so */
 void vg_place_stripes(struct vg_tree *tree, struct vg_stub *stub, __u32 count);
 
 /* mend.c */
