@@ -69,6 +69,98 @@ static void test_file_changes_are_made_once(void **state)
 	assert_int_equal(virgo_close(v, file), 0);
 }
 
+/* ---- several clients of one session -------------------------------------------------------------------------------- */
+
+#define SHARERS 6
+#define SHARE_BYTES 50000
+
+struct sharer_of {
+	pthread_t thread;
+	struct virgo *v;
+	struct virgo_file *file;
+	unsigned int number, bad;
+};
+
+/* Its own part of the common file, again and again, through connections that are lost now and then. */
+static void *write_and_read(void *context)
+{
+	struct sharer_of *of = context;
+	uint64_t offset = (uint64_t)of->number * SHARE_BYTES;
+	static _Thread_local char out[SHARE_BYTES], in[SHARE_BYTES];
+
+	for (unsigned int i = 0; i < 30; i++) {
+		memset(out, (int)(of->number * 30 + i), sizeof(out));
+		if (i % 10 == of->number)
+			cut(of->v);
+		of->bad += virgo_pwrite(of->v, of->file, out, sizeof(out), offset) != sizeof(out);
+		of->bad += virgo_pread(of->v, of->file, in, sizeof(in), offset) != sizeof(in);
+		of->bad += memcmp(in, out, sizeof(in)) != 0;
+	}
+	return NULL;
+}
+
+static void test_file_threads_share_a_file(void **state)
+{
+	struct sharer_of sharers[SHARERS];
+	struct virgo_file *file;
+	struct virgo *first = real_client(cluster, TIMEOUT_MS, NULL);
+
+	(void)state;
+	/* All begin at once: nobody has a session yet, and they shall end up in one. */
+	for (unsigned int i = 0; i < SHARERS; i++)
+		sharers[i] = (struct sharer_of){ .v = real_client(cluster, TIMEOUT_MS, first), .number = i };
+	assert_int_equal(virgo_open(sharers[0].v, "common", O_RDWR | O_CREAT, 0644, &file), 0);
+	for (unsigned int i = 0; i < SHARERS; i++) {
+		sharers[i].file = file;
+		assert_int_equal(pthread_create(&sharers[i].thread, NULL, write_and_read, &sharers[i]), 0);
+	}
+	for (unsigned int i = 0; i < SHARERS; i++) {
+		assert_int_equal(pthread_join(sharers[i].thread, NULL), 0);
+		assert_int_equal(sharers[i].bad, 0);
+	}
+	assert_int_equal(virgo_close(first, file), 0);
+	virgo_disconnect(first);
+	for (unsigned int i = 0; i < SHARERS; i++)
+		virgo_disconnect(sharers[i].v);
+}
+
+static void *make_own_session(void *context)
+{
+	struct sharer_of *of = context;
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "own%u", of->number);
+	of->bad += virgo_open(of->v, path, O_RDWR | O_CREAT, 0644, &of->file) != 0;
+	return NULL;
+}
+
+/* Each makes a session when there is none: they agree on one, as all descriptors work for all of them afterwards. */
+static void test_file_threads_agree_on_a_session(void **state)
+{
+	(void)state;
+	for (unsigned int round = 0; round < 10; round++) {
+		struct virgo *first = real_client(cluster, TIMEOUT_MS, NULL);
+		struct sharer_of sharers[SHARERS];
+
+		for (unsigned int i = 0; i < SHARERS; i++)
+			sharers[i] = (struct sharer_of){ .v = real_client(cluster, TIMEOUT_MS, first), .number = i };
+		for (unsigned int i = 0; i < SHARERS; i++)
+			assert_int_equal(pthread_create(&sharers[i].thread, NULL, make_own_session, &sharers[i]), 0);
+		for (unsigned int i = 0; i < SHARERS; i++)
+			assert_int_equal(pthread_join(sharers[i].thread, NULL), 0);
+		for (unsigned int i = 0; i < SHARERS; i++) {
+			struct virgo *other = sharers[(i + 1) % SHARERS].v;
+
+			assert_int_equal(sharers[i].bad, 0);
+			assert_int_equal(virgo_pwrite(other, sharers[i].file, "x", 1, 0), 1);
+			assert_int_equal(virgo_close(first, sharers[i].file), 0);
+		}
+		for (unsigned int i = 0; i < SHARERS; i++)
+			virgo_disconnect(sharers[i].v);
+		virgo_disconnect(first);
+	}
+}
+
 /* ---- against memory ---------------------------------------------------------------------------------------------- */
 
 static void test_file_against_memory(void **state)
@@ -172,6 +264,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_file_survives_lost_connections),
 		TEST(test_file_changes_are_made_once),
+		TEST(test_file_threads_share_a_file),
+		TEST(test_file_threads_agree_on_a_session),
 		TEST(test_file_against_memory),
 		TEST(test_file_direct),
 		TEST(test_file_another_life),
