@@ -535,6 +535,38 @@ static void test_floods(void)
 	result(ask_of(VG_OP_FILE_STAT, "flood", 0, "", 0) == 0, "and may go");
 }
 
+/*
+ * Many that ask for more than there is memory for and read nothing; one that reads is served all the same. Takes a while:
+ * they are given some time.
+ */
+static void test_stalled(void)
+{
+	const struct vg_file_span span = { .length = VG_HTOBE32(VG_FILE_DATA_MAX) };
+	int stalled[80];
+	__u64 ident;
+
+	for (size_t i = 0; i < sizeof(stalled) / sizeof(stalled[0]); i++) {
+		wire.fd = -1;
+		wire.client++;
+		job_connect(&wire, address, port);
+		(void)join(0, NULL, 0);
+		(void)open_file("flood", VG_FILE_O_READ, &ident);
+		for (int n = 0; n < 16; n++)
+			(void)say(&(struct ask){
+				VG_OP_FILE_READ, .ident = ident, .body = &span, .body_length = sizeof(span) });
+		stalled[i] = wire.fd;
+	}
+	wire.fd = -1;
+	wire.client++;
+	job_connect(&wire, address, port);
+	result(join(0, NULL, 0) == 0 && open_file("flood", VG_FILE_O_READ, &ident) == 0 &&
+		       read_file(ident, 0, VG_FILE_DATA_MAX) == 0 &&
+		       VG_BE32TOH(wire.header.body_length) == VG_FILE_DATA_MAX,
+	       "who reads is served while many do not");
+	for (size_t i = 0; i < sizeof(stalled) / sizeof(stalled[0]); i++)
+		close(stalled[i]);
+}
+
 /* On a node that takes no changes. */
 static void test_read_only(void)
 {
@@ -587,5 +619,7 @@ int main(int argc, char **argv)
 	test_leases();
 	test_frames();
 	test_floods();
+	if (getenv("VG_FILE_LONG"))
+		test_stalled();
 	return 0;
 }

@@ -32,6 +32,8 @@ struct vg_file_op;
 #define VG_FILE_IN_FLIGHT_MAX 256   /* of one connection: past it, its input waits */
 #define VG_FILE_PARKED_MAX 128	    /* of them such as may wait for ever (locks): past it ENOLCK */
 #define VG_FILE_LINK_BYTES_MAX (16u << 20) /* memory of one connection's requests and answers */
+#define VG_FILE_STALL_NS 5000000000ull /* who reads nothing for so long while others wait for memory is cut */
+#define VG_FILE_WAKE_MAX 64 /* connections that wait and are woken in one tick */
 #define VG_FILE_CLIENTS_MAX 4096
 #define VG_FILE_TARGET_MAX 512	    /* of a stub's symbolic link */
 #define VG_FILE_NODE_SHIFT 52	    /* of a descriptor: node (12 bits), generation (28), slot (24) */
@@ -77,6 +79,7 @@ struct vg_file_link {
 	__u32 refs;		       /* ops that name it */
 	__u32 in_flight, parked;       /* unanswered */
 	__u64 bytes;		       /* charged: requests and answers in memory */
+	__u64 out_bytes, moved_ns;     /* unread answers when it last looked, and since when */
 	bool gone;		       /* closed, or cut: another has taken its place */
 	bool paused;		       /* by us, because of its bounds */
 	bool text_busy;		       /* of text: a request is under way */
@@ -289,6 +292,7 @@ struct vg_file_op *vg_op_new(struct vg_file_link *link, __u64 bytes);
 /* After that: the link's input waits, and is resumed when there is room. */
 void vg_link_wait(struct vg_file_link *link, struct vg_session *session, __u64 bytes);
 void vg_link_unwait(struct vg_file_link *link);
+void vg_links_wake(struct vg_file_pool *pool, int most); /* so many that wait, if there is room */
 /*
  * One of the node's own, which nobody waits for: `ended` is called instead of an answer (error: 0 or -errno, op->answer
  * is filled in, gone after the call). Paths, arguments, body are the caller's to set; start it with vg_op_after_retry.

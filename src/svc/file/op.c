@@ -7,6 +7,8 @@
 #include "svc/file/disk.h"
 #include "svc/file/file.h"
 
+#define WAITING_LOOK 256 /* connections looked at for one that reads */
+
 int vg_ops_init(struct vg_file_pool *pool)
 {
 	/* Blocks are larger than what is charged for them: twice as large at most. */
@@ -93,20 +95,41 @@ void vg_link_unwait(struct vg_file_link *link)
 	link->waiting = false;
 }
 
-/* Something has been given back: who waited longest tries again, and waits again if it was too little. */
+/* Who waited longest of those that have read what they were sent; else who waited longest. */
+static struct vg_file_link *next_waiting(struct vg_file_pool *pool)
+{
+	struct vg_file_link *link = pool->waiting_first;
+
+	for (int i = 0; link && i < WAITING_LOOK; i++, link = link->next_waiting) {
+		struct vg_session *session = vg_session_find(pool->env, link->session);
+
+		if (session && !session->out->bytes)
+			return link;
+	}
+	return pool->waiting_first;
+}
+
+/* They try again, and wait again if it is too little. */
+void vg_links_wake(struct vg_file_pool *pool, int most)
+{
+	for (; most && pool->waiting_first && pool->ops < VG_FILE_OPS_MAX &&
+	       (!pool->bytes || pool->bytes < pool->settings->memory_bytes);
+	     most--) {
+		struct vg_file_link *link = next_waiting(pool);
+
+		vg_link_unwait(link);
+		resume(link);
+	}
+}
+
+/* Something has been given back. */
 static void wake(struct vg_file_link *link)
 {
-	struct vg_file_pool *pool = link->pool;
-	struct vg_file_link *first = pool->waiting_first;
-
 	if (link->paused && link->in_flight <= VG_FILE_IN_FLIGHT_MAX / 2 && link->bytes <= VG_FILE_LINK_BYTES_MAX / 2) {
 		link->paused = false;
 		resume(link);
 	}
-	if (first && pool->ops < VG_FILE_OPS_MAX && (!pool->bytes || pool->bytes < pool->settings->memory_bytes)) {
-		vg_link_unwait(first);
-		resume(first);
-	}
+	vg_links_wake(link->pool, 1);
 }
 
 /* ---- getting and giving back ----------------------------------------------------------------------------------- */

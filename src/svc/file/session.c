@@ -133,7 +133,25 @@ void vg_client_end(struct vg_file_client *client)
 	vg_client_put(client);
 }
 
-/* Leases that are over. */
+/*
+ * Others wait for memory, and this connection has some for answers that it does not read: if it takes nothing for long it
+ * ends. Its session does not.
+ */
+static void end_stalled(struct vg_file_link *link, __u64 now_ns)
+{
+	struct vg_session *session = link->gone ? NULL : vg_session_find(link->pool->env, link->session);
+
+	if (!session)
+		return;
+	if (!link->bytes || !session->out->bytes || session->out->bytes != link->out_bytes) {
+		link->out_bytes = session->out->bytes;
+		link->moved_ns = now_ns;
+	} else if (now_ns - link->moved_ns > VG_FILE_STALL_NS) {
+		(void)vg_session_kill(link->pool->env, session->id);
+	}
+}
+
+/* Leases that are over; connections that are stuck. */
 static void on_tick(void *context)
 {
 	struct vg_file_pool *pool = context;
@@ -143,9 +161,14 @@ static void on_tick(void *context)
 	for (__u32 i = 0; i < VG_FILE_CLIENTS_MAX && !pool->stopping; i++) {
 		struct vg_file_client *client = &pool->client[i];
 
+		for (struct vg_file_link *link = client->links; client->id && link && pool->waiting_first;
+		     link = link->next)
+			end_stalled(link, now_ns);
 		if (client->id && !client->ended && client->lost_ns && now_ns - client->lost_ns > client->lease_ns)
 			vg_client_end(client);
 	}
+	/* One that was woken may have left what there is to others: its own answers are still unread. */
+	vg_links_wake(pool, VG_FILE_WAKE_MAX);
 	if (pool->clients)
 		start_ticking(pool);
 }
