@@ -176,6 +176,8 @@ void vg_tree_home(struct vg_file_op *op)
 		}
 		op->body_length = 0;
 	}
+	if (own->node >= vg_tree_of(op->pool)->nodes)
+		own->verb = VG_HOME_VERBS;
 	if (own->verb < VG_HOME_VERBS && run_here(op, own))
 		return;
 	if (own->verb >= VG_HOME_VERBS || !verbs[own->verb].work || (verbs[own->verb].has_other && !op->other))
