@@ -383,7 +383,7 @@ static struct vg_io_config io_config(const struct vg_worker *worker)
 		.entries = 1024,
 		.operations = 3 * connections + 2 * VG_DOOR_MAX + jobs + files + 1024,
 		.stream_buffers = 256,
-		.stream_buffer_bytes = 8192,
+		.stream_buffer_bytes = 32768,
 		.datagram_buffers = 512,
 		.datagram_bytes = 2048,
 	};
