@@ -54,6 +54,13 @@ int vg_disk_open_how(int root_fd, const char *path, const struct open_how *how)
 	return errno == ENXIO || errno == ENODEV ? -EPERM : -errno;
 }
 
+static bool is_directory(int fd)
+{
+	struct stat status;
+
+	return !fstat(fd, &status) && S_ISDIR(status.st_mode);
+}
+
 /* Made, or opened if it is there: which of them it was is known. */
 static int open_or_create(int root_fd, const char *path, struct open_how *how, bool *ret_created)
 {
@@ -78,6 +85,10 @@ static int open_or_create(int root_fd, const char *path, struct open_how *how, b
 		how->flags &= ~(__u64)(O_CREAT | O_EXCL);
 		how->mode = 0;
 		fd = vg_disk_open_how(root_fd, path, how);
+		if (fd >= 0 && is_directory(fd)) { /* as open(2): what might have been made is no directory */
+			close(fd);
+			return -EISDIR;
+		}
 		if (fd != -ENOENT)
 			return fd;
 	}
