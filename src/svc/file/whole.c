@@ -171,7 +171,8 @@ void vg_bytes_put(struct vg_file_op *op)
 		vg_op_fail(op, op->path_length ? -EINVAL : -EISDIR);
 		return;
 	}
-	own->flags = (open_flags & ~O_TRUNC) | (flags & VG_FILE_O_CREATE ? O_CREAT : 0) | (flags & VG_FILE_O_EXCLUSIVE ? O_EXCL : 0);
+	own->flags = (open_flags & ~O_TRUNC) | (flags & VG_FILE_O_CREATE ? O_CREAT : 0) |
+		     (flags & VG_FILE_O_EXCLUSIVE ? O_EXCL : 0);
 	own->cuts = flags & VG_FILE_O_TRUNCATE;
 	own->mode = (int)vg_file_mode(op->pool, (__u32)op->argument);
 	own->durable = op->flags & VG_FILE_DURABLE || flags & VG_FILE_O_SYNC;
