@@ -153,16 +153,30 @@ static bool run_here(struct vg_file_op *op, const struct vg_home_own *own)
 	return false;
 }
 
+/* The tag says that it is a node; where there is no key, the address has to, as far as addresses say anything. */
+static bool is_of_a_node(struct vg_file_op *op)
+{
+	struct vg_tree *tree = vg_tree_of(op->pool);
+	struct vg_session *session;
+
+	if (op->local)
+		return true;
+	if (!tree || op->source_node >= tree->nodes || op->source_node == tree->self)
+		return false;
+	session = vg_op_session(op);
+	return op->key || (session && (!strncmp(session->peer, "127.", 4) || !strncmp(session->peer, "[::1]:", 6) ||
+				       vg_place_node_of(tree, session->peer) != VG_NODE_NONE));
+}
+
 void vg_tree_home(struct vg_file_op *op)
 {
 	struct vg_home_own *own = vg_home_own(op);
-	__u16 source = op->source_node;
 
 	own->verb = (__u8)op->argument;
 	own->flags = (__u8)(op->argument >> 8);
 	own->node = (__u16)(op->argument >> 16);
 	own->mode = (__u32)(op->argument >> 32);
-	if (!op->pool->tree || (!op->local && (source >= vg_tree_of(op->pool)->nodes || source == op->pool->self))) {
+	if (!is_of_a_node(op)) {
 		vg_op_fail(op, -EPERM);
 		return;
 	}

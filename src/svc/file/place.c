@@ -58,8 +58,8 @@ static __u16 least_loaded(struct vg_tree *tree)
 	return tree->place[second].load < tree->place[first].load ? second : first;
 }
 
-/* "address:port": the node of that address, whichever port. */
-static __u16 node_of_peer(const struct vg_tree *tree, const char *peer)
+/* "address:port": the node of that address, whichever port; VG_NODE_NONE. */
+__u16 vg_place_node_of(const struct vg_tree *tree, const char *peer)
 {
 	const char *colon = strrchr(peer, ':');
 	size_t length = colon ? (size_t)(colon - peer) : strlen(peer);
@@ -71,13 +71,19 @@ static __u16 node_of_peer(const struct vg_tree *tree, const char *peer)
 		if (end && (size_t)(end - address) == length && !memcmp(address, peer, length))
 			return node;
 	}
-	return tree->self;
+	return VG_NODE_NONE;
+}
+
+static __u16 local_to(struct vg_tree *tree, struct vg_file_op *op)
+{
+	struct vg_session *session = vg_op_session(op);
+	__u16 node = session ? vg_place_node_of(tree, session->peer) : VG_NODE_NONE;
+
+	return node == VG_NODE_NONE ? tree->self : node;
 }
 
 __u16 vg_place_choose(struct vg_tree *tree, struct vg_file_op *op, __u32 pin)
 {
-	struct vg_session *session;
-
 	if (pin && pin <= tree->nodes)
 		return (__u16)(pin - 1);
 	switch (tree->pool->settings->placement) {
@@ -86,8 +92,7 @@ __u16 vg_place_choose(struct vg_tree *tree, struct vg_file_op *op, __u32 pin)
 	case VG_PLACE_LEAST_LOADED:
 		return least_loaded(tree);
 	case VG_PLACE_LOCAL:
-		session = vg_op_session(op);
-		return session ? node_of_peer(tree, session->peer) : tree->self;
+		return local_to(tree, op);
 	case VG_PLACE_HASH:
 		break;
 	}

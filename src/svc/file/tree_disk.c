@@ -119,6 +119,19 @@ int vg_tree_look(int root, const char *path, struct vg_tree_look *ret_look)
 
 /* ---- making ---------------------------------------------------------------------------------------------------- */
 
+/* A copy is no news: the directory it is in keeps its times. */
+static int make_copy(int parent, const char *name)
+{
+	struct stat before;
+	bool known = !fstat(parent, &before);
+
+	if (mkdirat(parent, name, 0755))
+		return errno == EEXIST ? 0 : -errno;
+	if (known)
+		(void)utimensat(parent, ".", (struct timespec[]){ before.st_atim, before.st_mtim }, 0);
+	return 0;
+}
+
 int vg_tree_make_parents(int root, const char *path)
 {
 	int at = vg_tree_beneath(root, "", O_PATH | O_DIRECTORY), error = at < 0 ? at : 0;
@@ -132,7 +145,7 @@ int vg_tree_make_parents(int root, const char *path)
 		snprintf(name, sizeof(name), "%.*s", (int)(slash - path), path);
 		next = vg_tree_beneath(at, name, O_PATH | O_DIRECTORY);
 		if (next == -ENOENT) {
-			error = mkdirat(at, name, 0755) && errno != EEXIST ? -errno : 0;
+			error = make_copy(at, name);
 			next = error ?: vg_tree_beneath(at, name, O_PATH | O_DIRECTORY);
 		}
 		error = next < 0 ? next : 0;

@@ -272,6 +272,7 @@ void vg_commit_run(struct vg_file_op *op, bool commit, bool unknown);
 
 /* place.c */
 __u16 vg_place_choose(struct vg_tree *tree, struct vg_file_op *op, __u32 pin);
+__u16 vg_place_node_of(const struct vg_tree *tree, const char *peer);
 __u64 vg_place_load(const struct vg_file_pool *pool);
 void vg_place_tick(struct vg_tree *tree);
 void vg_place_begin(struct vg_tree *tree); /* tell the others that this life has begun */
