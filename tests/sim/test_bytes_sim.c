@@ -27,13 +27,14 @@
 #include "uring/sim.h"
 #include "virgo/file.h"
 
-#define RUNS_DEFAULT 40
+#define RUNS_DEFAULT 25
 #define CLIENTS_MAX 4
 #define ROUNDS 6
 #define BATCH_MAX 24
 #define FILE_BYTES 150000u
 #define WRITE_MAX 40000u
 #define TURNS_MAX 400000
+#define SLOW_READS 250
 #define RECORD 24 /* bytes of an append to the shared log */
 
 static __u64 seed;
@@ -622,6 +623,43 @@ static void test_bytes_durable_pages(void **state)
 	unlinkat(root_fd, "log", 0);
 }
 
+/* Who does not read what it has asked for holds no more than its share, and nobody else up. */
+static void test_bytes_slow_reader(void **state)
+{
+	struct client *slow = &the_clients[0], *quick = &the_clients[1];
+	struct vg_file_span span = { .length = VG_HTOBE32(FILE_BYTES) };
+	struct vg_world *world;
+	const __u8 *body;
+	__u32 length;
+
+	seed = 1;
+	vg_sim_start(seed, &vg_sim_no_faults);
+	world = node_start();
+	client_start(world, slow, 0);
+	client_start(world, quick, 1);
+	for (int i = 0; i < SLOW_READS; i++)
+		request(slow, VG_OP_FILE_READ, 0, slow->file, 0, NULL, &span, sizeof(span));
+	check(vg_sim_write(slow->fd, slow->out.data, slow->out.length) == (ssize_t)slow->out.length);
+	slow->sent = slow->out.length = 0;
+	for (int i = 0; i < 50; i++) {
+		request(quick, VG_OP_FILE_WRITE, 0, quick->file, 0, NULL, quick->model, FILE_BYTES);
+		ask(world, quick);
+		check(pool_of(world)->bytes <= VG_FILE_LINK_BYTES_MAX + FILE_BYTES);
+	}
+	check(pool_of(world)->bytes); /* it still holds something: it was slow indeed */
+	for (int i = 0; i < SLOW_READS; i++) {
+		for (int turns = 0; !next_answer(slow, &body, &length); turns++) {
+			check(turns < TURNS_MAX);
+			move_bytes(slow);
+			check(vg_worker_step(&world->workers[0], vg_sim_random(2)) >= 0);
+		}
+		check(!slow->header.status && length == FILE_BYTES);
+		drop_answer(slow, length);
+	}
+	world_end(world, the_clients, 2);
+	unlinkat(root_fd, "log", 0);
+}
+
 static int set_up(void **state)
 {
 	vg_log_configure(VG_LOG_ERROR, VG_LOG_STDERR);
@@ -652,6 +690,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_failing_disk),
 		cmocka_unit_test(test_bytes_group_commit),
 		cmocka_unit_test(test_bytes_durable_pages),
+		cmocka_unit_test(test_bytes_slow_reader),
 	};
 
 	return cmocka_run_group_tests_name("bytes_sim", tests, set_up, tear_down);
