@@ -50,6 +50,7 @@
 #define VG_FILE_SEEK_DATA 0x0100   /* SEEK */
 #define VG_FILE_SEEK_HOLE 0x0200
 #define VG_FILE_WITH_STAT 0x0100   /* LIST: a stat with each entry */
+#define VG_FILE_COPIES 0x0200	   /* LIST: copies of directories, too: their name node may be down */
 #define VG_FILE_PIECE 0x0100	   /* OPEN, UNLINK: the key is "<id in hex>.<index>": one stripe of a striped file */
 
 /* The upper half of the argument of OPEN and PUT; the lower half is the mode (07777). */
@@ -141,7 +142,7 @@ VG_ASSERT_SIZE(struct vg_file_statfs, 56);
 /*
  * LIST (key: a directory; argument: cursor, 0: from the start; body: a vg_file_span, how many bytes at most): entries
  * of this node, each this, the name, zeros to 8 bytes. The answer's argument is the next cursor, 0: that was all. Stubs
- * and copies of directories are left out, so that the lists of all nodes together name everything once.
+ * and (but with COPIES) copies of directories are left out, so that the lists of all nodes together name everything once.
  */
 struct vg_file_entry {
 	struct vg_file_stat stat; /* without WITH_STAT: inode, mode's type and node alone */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "client/file.h"
 
@@ -77,11 +78,12 @@ struct listing;
 struct pages {
 	struct vg_remote_request request;
 	struct listing *listing;
+	bool silent; /* it did not answer */
 };
 
-/* An entry whose size its pieces know. */
-struct later {
-	struct later *next;
+/* An entry whose size its pieces know; or one that was told, and others have it too. */
+struct kept {
+	struct kept *next;
 	char name[VG_FILE_NAME_MAX + 1];
 	struct virgo_file_stat stat;
 };
@@ -96,7 +98,11 @@ struct listing {
 	bool done;
 	int stopped;	/* what fn returned */
 	ssize_t result; /* the first error */
-	struct later *striped;
+	struct kept *striped;
+	/* Nodes are down: what is asked for now are copies of the directories whose names they have. */
+	bool copies;
+	__u64 silent[VG_NODES_MAX / 64];
+	struct kept *told;
 };
 
 static void note(struct listing *listing, int error)
@@ -105,17 +111,30 @@ static void note(struct listing *listing, int error)
 		listing->result = error;
 }
 
-static int keep_for_later(struct listing *listing, const char *name, const struct virgo_file_stat *stat)
+static int keep(struct kept **list, const char *name, const struct virgo_file_stat *stat)
 {
-	struct later *later = malloc(sizeof(*later));
+	struct kept *kept = malloc(sizeof(*kept));
 
-	if (!later)
+	if (!kept)
 		return -ENOMEM;
-	memcpy(later->name, name, strlen(name) + 1);
-	later->stat = *stat;
-	later->next = listing->striped;
-	listing->striped = later;
+	memcpy(kept->name, name, strlen(name) + 1);
+	kept->stat = *stat;
+	kept->next = *list;
+	*list = kept;
 	return 0;
+}
+
+/* Of the copies: whether the name is one that is missing, and new. */
+static bool is_missing(const struct listing *listing, const char *name, __u32 length, const struct virgo_file_stat *stat)
+{
+	const __u16 owner = listing->v->node_of_partition[vg_file_partition(name, length) % VG_PARTITIONS];
+
+	if (!S_ISDIR(stat->mode) || owner >= VG_NODES_MAX || !(listing->silent[owner / 64] >> (owner % 64) & 1))
+		return false;
+	for (const struct kept *told = listing->told; told; told = told->next)
+		if (!strcmp(told->name, name))
+			return false;
+	return true;
 }
 
 static int tell(struct listing *listing, const struct vg_file_entry *entry, const __u8 *name, __u32 length)
@@ -129,9 +148,11 @@ static int tell(struct listing *listing, const struct vg_file_entry *entry, cons
 	text[length] = '\0';
 	vg_remote_stat_read(&entry->stat, &stat);
 	if (entry->stat.flags & VG_HTOBE16(VG_FILE_STRIPED))
-		return keep_for_later(listing, text, &stat);
-	if (listing->stopped)
+		return listing->copies ? 0 : keep(&listing->striped, text, &stat);
+	if (listing->stopped || (listing->copies && !is_missing(listing, text, length, &stat)))
 		return 0;
+	if (listing->copies && keep(&listing->told, text, &stat))
+		return -ENOMEM;
 	listing->v->delivering = true;
 	listing->stopped = listing->fn(listing->context, text, &stat);
 	listing->v->delivering = false;
@@ -160,12 +181,12 @@ static int read_page(struct listing *listing, const __u8 *body, __u32 length)
 	return error;
 }
 
-static void want_page(struct vg_remote_request *request, __u64 cursor)
+static void want_page(struct vg_remote_request *request, __u64 cursor, bool copies)
 {
 	const struct vg_file_span span = { .length = VG_HTOBE32(PAGE_BYTES) };
 
 	request->opcode = VG_OP_FILE_LIST;
-	request->flags = (request->flags & VG_FILE_AT_HOME) | VG_FILE_WITH_STAT;
+	request->flags = (request->flags & VG_FILE_AT_HOME) | VG_FILE_WITH_STAT | (copies ? VG_FILE_COPIES : 0);
 	request->argument = cursor;
 	memcpy(request->small, &span, sizeof(span));
 	request->body = request->small;
@@ -185,12 +206,13 @@ static void page_done(struct vg_remote_request *request)
 		error = 0;
 	else
 		request->answer_argument = 0;
+	pages->silent = pages->silent || error == -EHOSTDOWN;
 	if (error)
 		note(listing, error);
 	if (!request->error && !error && request->answer_argument && !listing->stopped) {
 		struct vg_remote_node *node = request->asked;
 
-		want_page(request, request->answer_argument);
+		want_page(request, request->answer_argument, listing->copies);
 		request->submitted_ns = 0;
 		vg_remote_submit(node, request);
 		return;
@@ -206,7 +228,7 @@ static void begin_pages(struct listing *listing, struct pages *pages, struct vg_
 						     .key_length = listing->length,
 						     .done = page_done,
 						     .context = pages };
-	want_page(&pages->request, cursor);
+	want_page(&pages->request, cursor, listing->copies);
 	listing->left++;
 	vg_remote_submit(node, &pages->request);
 }
@@ -234,9 +256,53 @@ static int list_first(struct listing *listing, struct vg_remote_call *call, cons
 	if (error)
 		return vg_remote_explain(v, error, NULL);
 	call->follow = true;
-	want_page(&call->request, 0);
+	want_page(&call->request, 0, false);
 	vg_remote_call_start(call, first_done, listing);
 	return (int)vg_remote_wait(v, &listing->done, &listing->result);
+}
+
+/* Whose node this is. */
+static __u32 number_of(struct virgo *v, const struct vg_remote_node *node)
+{
+	__u32 number = 0;
+
+	while (number < VG_NODES_MAX && vg_remote_node_number(v, number) != node)
+		number++;
+	return number;
+}
+
+/* The directories whose names are on nodes that are down: others have copies of those that have files on them. */
+static void list_copies(struct listing *listing, struct vg_remote_node **nodes, struct pages *pages, int count)
+{
+	struct virgo *v = listing->v;
+	bool silent = false;
+
+	for (int i = 0; i < count; i++) {
+		__u32 number = pages[i].silent ? number_of(v, nodes[i]) : VG_NODES_MAX;
+
+		if (number < VG_NODES_MAX)
+			listing->silent[number / 64] |= 1ULL << (number % 64);
+		silent = silent || number < VG_NODES_MAX;
+	}
+	if (!silent || listing->stopped)
+		return;
+	/* Who has which names is in the cluster's table. */
+	vg_topology_fetch(v, vg_now_ns());
+	while (v->internal)
+		(void)vg_client_step(v, ~0ULL);
+	listing->copies = true;
+	listing->left = 1;
+	for (int i = 0; i < count; i++)
+		if (!pages[i].silent)
+			begin_pages(listing, &pages[i], nodes[i], 0);
+	listing->done = !--listing->left;
+	(void)vg_remote_wait(v, &listing->done, &listing->result);
+	while (listing->told) {
+		struct kept *told = listing->told;
+
+		listing->told = told->next;
+		free(told);
+	}
 }
 
 static int list_rest(struct listing *listing, struct vg_remote_call *call)
@@ -262,6 +328,7 @@ static int list_rest(struct listing *listing, struct vg_remote_call *call)
 		begin_pages(listing, &pages[count], call->request.asked, call->request.answer_argument);
 	listing->done = !--listing->left;
 	(void)vg_remote_wait(v, &listing->done, &listing->result);
+	list_copies(listing, nodes, pages, count);
 	free(pages);
 	return (int)listing->result;
 }
@@ -270,7 +337,7 @@ static int list_rest(struct listing *listing, struct vg_remote_call *call)
 static void tell_striped(struct listing *listing)
 {
 	while (listing->striped) {
-		struct later *later = listing->striped;
+		struct kept *later = listing->striped;
 		struct virgo *v = listing->v;
 		size_t bytes = (size_t)listing->length + sizeof(later->name) + 2;
 		char *path = malloc(bytes);

@@ -110,6 +110,42 @@ static inline void real_wait_node(struct real_cluster *cluster, unsigned int nod
 	}
 }
 
+static inline struct virgo *real_client(const struct real_cluster *cluster, unsigned int timeout_ms,
+					struct virgo *share)
+{
+	struct virgo_options options = { .size = sizeof(options),
+					 .nodes = cluster->nodes,
+					 .file_port = cluster->file_port,
+					 .timeout_ms = timeout_ms,
+					 .key_file = "",
+					 .share = share };
+	struct virgo *v;
+	char why[128];
+
+	assert(virgo_connect(&v, &options, why, sizeof(why)) == 0);
+	return v;
+}
+
+/*
+ * Nodes that found each other silent when they started rest before they try again: until all answer all. Removing a
+ * directory asks every node, whoever carries it out.
+ */
+static inline void real_settle(const struct real_cluster *cluster)
+{
+	struct virgo *v = cluster->count > 1 ? real_client(cluster, 5000, NULL) : NULL;
+	int settled = 0;
+	char path[32];
+
+	for (int i = 0; v && i < 2000 && settled < 40; i++) {
+		(void)snprintf(path, sizeof(path), "settle%d", i);
+		settled = !virgo_mkdir(v, path, 0755) && !virgo_rmdir(v, path) ? settled + 1 : 0;
+		if (!settled)
+			(void)usleep(20000);
+	}
+	assert(!v || settled == 40);
+	virgo_disconnect(v);
+}
+
 static inline struct real_cluster *real_start(unsigned int count)
 {
 	struct real_cluster *cluster = calloc(1, sizeof(*cluster));
@@ -131,6 +167,7 @@ static inline struct real_cluster *real_start(unsigned int count)
 		real_run_node(cluster, i);
 	for (unsigned int i = 0; i < count; i++)
 		real_wait_node(cluster, i);
+	real_settle(cluster);
 	return cluster;
 }
 
@@ -145,6 +182,7 @@ static inline void real_restart_node(struct real_cluster *cluster, unsigned int 
 {
 	real_run_node(cluster, node);
 	real_wait_node(cluster, node);
+	real_settle(cluster);
 }
 
 static inline void real_stop(struct real_cluster *cluster)
@@ -157,22 +195,6 @@ static inline void real_stop(struct real_cluster *cluster)
 	(void)snprintf(command, sizeof(command), "rm -rf %s", cluster->directory);
 	(void)!system(command);
 	free(cluster);
-}
-
-static inline struct virgo *real_client(const struct real_cluster *cluster, unsigned int timeout_ms,
-					struct virgo *share)
-{
-	struct virgo_options options = { .size = sizeof(options),
-					 .nodes = cluster->nodes,
-					 .file_port = cluster->file_port,
-					 .timeout_ms = timeout_ms,
-					 .key_file = "",
-					 .share = share };
-	struct virgo *v;
-	char why[128];
-
-	assert(virgo_connect(&v, &options, why, sizeof(why)) == 0);
-	return v;
 }
 
 #endif

@@ -19,6 +19,14 @@ static int note_all(void *context, const char *name, const struct virgo_file_sta
 	return 0;
 }
 
+static int note_one(void *context, const char *name, const struct virgo_file_stat *stat)
+{
+	struct seen *seen = context;
+
+	seen->created += !strcmp(name, seen->name) && S_ISDIR(stat->mode);
+	return 0;
+}
+
 static unsigned int count_names(const char *path)
 {
 	struct seen seen = { 0 };
@@ -262,6 +270,11 @@ static void test_nodes_one_is_gone(void **state)
 	assert_true(lost > 5 && found > 20);
 	assert_int_equal(virgo_list(quick, directory, note_all, &seen), -EHOSTDOWN);
 	assert_int_equal(seen.created, found);
+	/* Nor do its directories vanish from lists: it is told of once. */
+	seen = (struct seen){ 0 };
+	(void)snprintf(seen.name, sizeof(seen.name), "%s", directory);
+	assert_int_equal(virgo_list(quick, "", note_one, &seen), -EHOSTDOWN);
+	assert_int_equal(seen.created, 1);
 	/* The others have copies of the directory. */
 	assert_int_equal(virgo_stat(quick, directory, &stat), 0);
 	assert_true(S_ISDIR(stat.mode));

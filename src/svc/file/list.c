@@ -23,10 +23,10 @@ static bool is_reserved(const struct vg_file_op *op, const struct vg_disk_entry 
 	       !memcmp(entry->name, VG_FILE_RESERVED, VG_FILE_RESERVED_LENGTH);
 }
 
-/* A copy of a directory is listed where its name lives. */
+/* A copy of a directory is listed where its name lives, unless copies are asked for. */
 static bool is_ours(const struct vg_file_op *op, const char *name, __u32 length)
 {
-	return op->pool->alone ||
+	return op->pool->alone || op->flags & VG_FILE_COPIES ||
 	       vg_cluster_owner(op->pool->env->cluster, vg_file_partition(name, length)) == op->pool->self;
 }
 
