@@ -125,7 +125,8 @@ static int keep(struct kept **list, const char *name, const struct virgo_file_st
 }
 
 /* Of the copies: whether the name is one that is missing, and new. */
-static bool is_missing(const struct listing *listing, const char *name, __u32 length, const struct virgo_file_stat *stat)
+static bool is_missing(const struct listing *listing, const char *name, __u32 length,
+		       const struct virgo_file_stat *stat)
 {
 	const __u16 owner = listing->v->node_of_partition[vg_file_partition(name, length) % VG_PARTITIONS];
 
