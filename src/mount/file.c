@@ -23,14 +23,24 @@ static int pool_flags(const struct mount *mount, int flags)
 	return flags | O_NOFOLLOW;
 }
 
+/* *ret_flags: how it was opened, in the end. */
 static int open_path(struct mount *mount, struct client *client, const char *path, int flags, mode_t mode,
-		     struct virgo_file **ret_file)
+		     struct virgo_file **ret_file, int *ret_flags)
 {
 	int pool = pool_flags(mount, flags), error = virgo_open(client->virgo, path, pool, mode, ret_file);
 
 	/* A file that may be written only: then what is completed cannot be read first. */
-	if (error == -EACCES && mount->options.writeback && (flags & O_ACCMODE) == O_WRONLY)
-		error = virgo_open(client->virgo, path, (pool & ~O_ACCMODE) | O_WRONLY, mode, ret_file);
+	if (error == -EACCES && mount->options.writeback && (flags & O_ACCMODE) == O_WRONLY) {
+		pool = (pool & ~O_ACCMODE) | O_WRONLY;
+		error = virgo_open(client->virgo, path, pool, mode, ret_file);
+	}
+	/* No node knows the end of a striped file: the kernel says where it believes it to be. */
+	if (!error && pool & O_APPEND && virgo_opened_stat(*ret_file)->stripes) {
+		(void)virgo_close(client->virgo, *ret_file);
+		pool &= ~(O_APPEND | O_TRUNC | O_EXCL | O_CREAT);
+		error = virgo_open(client->virgo, path, pool, mode, ret_file);
+	}
+	*ret_flags = pool;
 	return error;
 }
 
@@ -45,14 +55,15 @@ void op_create(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mode_t m
 	struct fuse_entry_param entry;
 	struct handle *handle = NULL;
 	struct node *node = NULL;
-	int error = client ? 0 : -ENOMEM;
+	int error = client ? 0 : -ENOMEM, flags;
 
 	if (error)
 		goto out;
 	do {
 		error = target_find(mount, client, &target);
 		if (!error)
-			error = open_path(mount, client, target.path, info->flags | O_CREAT, mode & 07777, &file);
+			error = open_path(mount, client, target.path, info->flags | O_CREAT, mode & 07777, &file,
+					  &flags);
 	} while (target_again(mount, client, &target, &error));
 	tree_changed(&mount->tree);
 	if (error)
@@ -64,7 +75,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mode_t m
 	if (error)
 		goto out;
 	node = tree_node(&mount->tree, entry.ino);
-	error = handle_new(mount, node, pool_flags(mount, info->flags), file, &handle);
+	error = handle_new(mount, node, flags, file, &handle);
 	if (error)
 		goto out;
 	file = NULL;
@@ -96,7 +107,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 	struct virgo_file *file = NULL;
 	const struct virgo_file_stat *stat;
 	struct handle *handle;
-	int error = client ? 0 : -ENOMEM;
+	int error = client ? 0 : -ENOMEM, flags;
 
 	if (error)
 		goto out;
@@ -105,7 +116,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 		if (!error && target.opened)
 			error = -ESTALE; /* it has no name any more */
 		else if (!error)
-			error = open_path(mount, client, target.path, info->flags & ~(O_CREAT | O_EXCL), 0, &file);
+			error = open_path(mount, client, target.path, info->flags & ~(O_CREAT | O_EXCL), 0, &file,
+					  &flags);
 	} while (target_again(mount, client, &target, &error));
 	if (error)
 		goto out;
@@ -113,7 +125,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 	/* The name is another file's by now: the kernel looks it up again. */
 	error = stat->inode == node->inode && stat->created_ns == node->created_ns ? 0 : -ESTALE;
 	if (!error)
-		error = handle_new(mount, node, pool_flags(mount, info->flags), file, &handle);
+		error = handle_new(mount, node, flags, file, &handle);
 	if (error)
 		goto out;
 	info->keep_cache = tree_note(&mount->tree, node, stat, true);
@@ -204,8 +216,12 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 	struct target target = TARGET(handle, handle->node, NULL);
 	struct client *client;
+	bool locked;
 
-	if (!handle->node->locked) {
+	pthread_mutex_lock(&mount->tree.lock);
+	locked = handle->node->locked;
+	pthread_mutex_unlock(&mount->tree.lock);
+	if (!locked) {
 		fuse_reply_err(req, 0);
 		return;
 	}

@@ -67,10 +67,13 @@ int own_new(struct mount *mount, fuse_req_t req, struct client *client, struct n
 	    struct virgo_file_stat *stat)
 {
 	const struct fuse_ctx *who = fuse_req_ctx(req);
-	/* Its directory's group, if that says so; a copy of it on the new file's node may not know. */
-	__u32 gid = parent->mode & S_ISGID ? parent->gid : who->gid;
+	__u32 gid;
 	int error;
 
+	/* Its directory's group, if that says so; a copy of it on the new file's node may not know. */
+	pthread_mutex_lock(&mount->tree.lock);
+	gid = parent->mode & S_ISGID ? parent->gid : who->gid;
+	pthread_mutex_unlock(&mount->tree.lock);
 	if (!mount->options.ids || (stat->uid == who->uid && stat->gid == gid))
 		return 0;
 	error = virgo_chown(client->virgo, path, who->uid, gid);

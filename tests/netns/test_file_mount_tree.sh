@@ -43,6 +43,23 @@ tap_ok "and back, there" mv "$N/docs/sources" "$N/src"
 sleep 1.1
 tap_ok "it is the same here" diff -r "$LAB_DIR/local/src" "$M/src"
 
+# ---- a file in stripes over three nodes
+
+head -c 7000000 /dev/urandom > "$LAB_DIR/big"
+lab_client "$B/virgo" --node "$(lab_list)" --key-file "$LAB_DIR/key" put --stripe 3 "$LAB_DIR/big" striped
+same_stripes() { cmp "$LAB_DIR/big" "$M/striped"; }
+tap_ok "a striped file is read" same_stripes
+for file in "$LAB_DIR/big" "$M/striped"; do
+	truncate -s 5000001 "$file"
+	head -c 100000 docs/protocol.md >> "$file"
+	dd if=docs/protocol.md of="$file" bs=10k seek=97 conv=notrunc status=none
+done
+tap_ok "cut off, appended to, written in the middle" same_stripes
+exec 7< "$M/striped"
+rm "$M/striped"
+tap_ok "unlinked, it is read on" cmp "$LAB_DIR/big" - <&7
+exec 7<&-
+
 # Names that come and go, by four processes: nobody finds what is not there, nothing is left.
 churn() {
 	local i
