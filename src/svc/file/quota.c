@@ -350,6 +350,9 @@ int vg_quotas_init(struct vg_file_pool *pool)
 	}
 	pool->quotas = quotas;
 	error = vg_quotas_count(pool, quotas);
+	vg_quotas_found(quotas);
+	if (!error && !pool->alone)
+		vg_quotas_count_again(pool);
 	for (__u32 i = 0; i < quotas->count && !error; i++)
 		vg_log(VG_LOG_INFO, "quota", "directory=/%s bytes=%llu of=%llu files=%llu of=%llu",
 		       quotas->quota[i].directory, (unsigned long long)quotas->quota[i].bytes,
@@ -363,6 +366,8 @@ void vg_quotas_deinit(struct vg_file_pool *pool)
 	struct vg_quotas *quotas = pool->quotas;
 
 	if (!quotas)
+		return;
+	if (quotas->counting) /* on a helper thread: then it is left to the heap tier */
 		return;
 	pool->quotas = NULL;
 	pthread_mutex_destroy(&quotas->lock);

@@ -26,10 +26,15 @@ struct vg_quota_entry {
 	__u64 which;   /* quotas it counts for, a bit each */
 	__u64 counted; /* bytes that are in them */
 	__u32 references;
+	bool nameless; /* when it was last looked at */
 	/* The loop's alone: of requests on its descriptors. */
 	__u32 under_way;
 	__u64 asked; /* bytes that are reserved for them */
 	__u64 top;   /* how long they may make it */
+};
+
+struct vg_quota_sum {
+	__u64 bytes, files;
 };
 
 #define VG_QUOTA_BUCKETS 4096
@@ -38,6 +43,9 @@ struct vg_quotas {
 	pthread_mutex_t names; /* held while a name goes; taken first */
 	__u32 count;
 	struct vg_quota quota[VG_QUOTAS_MAX];
+	struct vg_quota_sum gained[VG_QUOTAS_MAX]; /* what has come since counting began */
+	struct vg_quota_sum found[VG_QUOTAS_MAX];  /* what counting finds: its own until it has ended */
+	bool counting;
 	struct vg_quota_entry *entry[VG_QUOTA_BUCKETS];
 };
 
@@ -51,7 +59,11 @@ int vg_quotas_reserve(struct vg_quotas *quotas, __u64 which, __u64 bytes, __u64 
 void vg_quotas_unreserve(struct vg_quotas *quotas, __u64 which, __u64 bytes, __u64 files);
 /* An entered file has changed. */
 void vg_quota_look(struct vg_file_pool *pool, struct vg_quota_entry *entry, int fd);
-/* Count all there is, which takes as long as looking at it. 0, -ENOMEM, or what the disk says. */
+/* Take what was found for what there is. */
+void vg_quotas_found(struct vg_quotas *quotas);
+/* Count all there is into quotas->found, which takes as long as looking at it. 0, -ENOMEM, or what the disk says. */
 int vg_quotas_count(struct vg_file_pool *pool, struct vg_quotas *quotas);
+/* Again now and then, on a helper thread: where other nodes change what is here. */
+void vg_quotas_count_again(struct vg_file_pool *pool);
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* Counting what is there when the node starts, before it answers anybody. */
+/*
+ * Counting what is there: when the node starts, before it answers anybody; and, where there are several nodes, again
+ * and again while it runs: for what they move here and away nobody here asks.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
@@ -81,6 +84,17 @@ static int push(struct counting *counting, const char *parent, __u32 parent_leng
 	return 0;
 }
 
+static void count_one(struct vg_quotas *quotas, const char *path, __u32 length, const struct statx *stat)
+{
+	bool own = length >= VG_FILE_RESERVED_LENGTH && !memcmp(path, VG_FILE_RESERVED, VG_FILE_RESERVED_LENGTH);
+	__u64 which = own && S_ISDIR(stat->stx_mode) ? 0 : vg_quotas_of_path(quotas, path, length);
+
+	for (__u32 i = 0; i < quotas->count; i++) {
+		quotas->found[i].bytes += which >> i & 1 && S_ISREG(stat->stx_mode) ? stat->stx_size : 0;
+		quotas->found[i].files += which >> i & 1;
+	}
+}
+
 static int on_entry(void *context, const struct vg_disk_entry *entry)
 {
 	struct counting *counting = context;
@@ -100,8 +114,7 @@ static int on_entry(void *context, const struct vg_disk_entry *entry)
 	if (first < 0)
 		return first;
 	if (first)
-		vg_quotas_add(counting->quotas, vg_quotas_of_path(counting->quotas, path, length),
-			      S_ISREG(stat.stx_mode) ? (__s64)stat.stx_size : 0, 1);
+		count_one(counting->quotas, path, length, &stat);
 	return S_ISDIR(stat.stx_mode) ? push(counting, in->path, in->length, entry->name, entry->length) : 0;
 }
 
@@ -115,7 +128,9 @@ static int count_directory(struct counting *counting, struct directory *director
 	do {
 		error = vg_disk_list(counting->pool->root_fd, directory->path, cursor, on_entry, counting, &cursor);
 	} while (!error && cursor);
-	if (error == -EACCES || error == -EPERM || error == -ENOENT) {
+	if (error == -ENOENT || error == -ENOTDIR || error == -ELOOP)
+		return 0; /* it has gone meanwhile */
+	if (error == -EACCES || error == -EPERM) {
 		vg_log(VG_LOG_WARNING, "not counted for quotas", "directory=/%s error=%s", directory->path,
 		       strerror(-error));
 		error = 0;
@@ -128,6 +143,7 @@ int vg_quotas_count(struct vg_file_pool *pool, struct vg_quotas *quotas)
 	struct counting counting = { .pool = pool, .quotas = quotas };
 	int error = 0;
 
+	memset(quotas->found, 0, sizeof(quotas->found));
 	for (__u32 i = 0; i < quotas->count && !error; i++) {
 		const struct vg_quota *quota = &quotas->quota[i];
 
@@ -144,4 +160,51 @@ int vg_quotas_count(struct vg_file_pool *pool, struct vg_quotas *quotas)
 	}
 	vg_file_free(pool, counting.seen.inode);
 	return error;
+}
+
+/* ---- again ------------------------------------------------------------------------------------------------------- */
+
+#define AGAIN_NS 60000000000ull /* between the end of one count and the next */
+
+static int work(void *argument)
+{
+	struct vg_file_pool *pool = argument;
+
+	vg_disk_enter();
+	return vg_quotas_count(pool, pool->quotas);
+}
+
+static void on_counted(void *owner, const struct vg_io_event *event)
+{
+	struct vg_file_pool *pool = owner;
+	struct vg_quotas *quotas = pool->quotas;
+
+	vg_env_turn(pool->env);
+	if (pool->stopping)
+		return;
+	quotas->counting = false;
+	if (!event->result)
+		vg_quotas_found(quotas);
+	vg_quotas_count_again(pool);
+}
+
+static void on_time(void *context)
+{
+	struct vg_file_pool *pool = context;
+	struct vg_quotas *quotas = pool->quotas;
+
+	if (pool->stopping)
+		return;
+	pthread_mutex_lock(&quotas->lock);
+	memset(quotas->gained, 0, sizeof(quotas->gained));
+	pthread_mutex_unlock(&quotas->lock);
+	quotas->counting = !vg_io_call(pool->env->io, work, pool, on_counted, pool, NULL);
+	if (!quotas->counting)
+		vg_quotas_count_again(pool);
+}
+
+void vg_quotas_count_again(struct vg_file_pool *pool)
+{
+	if (vg_env_timer(pool->env, AGAIN_NS, on_time, pool))
+		vg_log(VG_LOG_WARNING, "quotas are not counted any more", NULL);
 }

@@ -36,7 +36,27 @@ void vg_quotas_add(struct vg_quotas *quotas, __u64 which, __s64 bytes, __s64 fil
 		if (which >> i & 1) {
 			quotas->quota[i].bytes = sum(quotas->quota[i].bytes, bytes);
 			quotas->quota[i].files = sum(quotas->quota[i].files, files);
+			quotas->gained[i].bytes += bytes > 0 ? (__u64)bytes : 0;
+			quotas->gained[i].files += files > 0 ? (__u64)files : 0;
 		}
+}
+
+/*
+ * Whether what changed meanwhile was seen is not known: what has come is added, what has gone is not taken away, so
+ * that it is rather too much for a while than too little. What has no name could not be found.
+ */
+void vg_quotas_found(struct vg_quotas *quotas)
+{
+	pthread_mutex_lock(&quotas->lock);
+	for (__u32 i = 0; i < quotas->count; i++) {
+		quotas->quota[i].bytes = quotas->found[i].bytes + quotas->gained[i].bytes;
+		quotas->quota[i].files = quotas->found[i].files + quotas->gained[i].files;
+	}
+	for (__u32 i = 0; i < VG_QUOTA_BUCKETS; i++)
+		for (struct vg_quota_entry *entry = quotas->entry[i]; entry; entry = entry->next)
+			if (entry->nameless)
+				vg_quotas_add(quotas, entry->which, (__s64)entry->counted, 1);
+	pthread_mutex_unlock(&quotas->lock);
 }
 
 /* ---- reservations ------------------------------------------------------------------------------------------------ */
@@ -138,6 +158,7 @@ static void look_again(struct vg_quotas *quotas, struct vg_quota_entry *entry, c
 {
 	vg_quotas_add(quotas, entry->which, (__s64)(length_of(stat) - entry->counted), 0);
 	entry->counted = length_of(stat);
+	entry->nameless = !stat->stx_nlink;
 }
 
 int vg_quota_enter(struct vg_file_pool *pool, const char *path, int fd, struct vg_quota_entry **ret_entry)
@@ -285,5 +306,7 @@ void vg_quota_make_end(struct vg_file_op *op, bool made)
 		return;
 	pthread_mutex_lock(&quotas->lock);
 	vg_quotas_add(quotas, op->quota.which, 0, -1);
+	for (__u32 i = 0; i < quotas->count; i++)
+		quotas->gained[i].files = sum(quotas->gained[i].files, -(__s64)(op->quota.which >> i & 1));
 	pthread_mutex_unlock(&quotas->lock);
 }
