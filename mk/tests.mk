@@ -73,7 +73,8 @@ FUZZ_FILES := $(filter-out %/snapshot_write.c,$(call room_sources,src/base src/p
 $(B)/tests/fuzz/fuzz_snapshot $(B)/tests/fuzz/fuzz_log: FUZZ_ROOMS := $(FUZZ_FILES)
 
 # The file pool on a real directory; its ring is the fuzzer's own.
-$(B)/tests/fuzz/fuzz_file: FUZZ_ROOMS := $(filter-out %/snapshot_write.c,$(call room_sources,src/base src/proto src/pool src/svc src/svc/file))
+$(B)/tests/fuzz/fuzz_file: FUZZ_ROOMS := \
+	$(filter-out %/snapshot_write.c,$(call room_sources,src/base src/proto src/pool src/svc src/svc/file))
 
 # The codec of jobs stands alone.
 $(B)/tests/fuzz/fuzz_job: FUZZ_ROOMS :=

@@ -226,6 +226,39 @@ static void test_who_opens_the_cpu_pool(void **state)
 	unlink(key);
 }
 
+/* The same for the file pool's. */
+static int file_port_with(const char *listen, const char *root, const char *file_port, const char *key_file)
+{
+	vg_options_default(&text);
+	assert_int_equal(set("listen", listen), 0);
+	if (root)
+		assert_int_equal(set("file-root", root), 0);
+	if (file_port)
+		assert_int_equal(set("file-port", file_port), 0);
+	if (key_file)
+		assert_int_equal(set("key-file", key_file), 0);
+	else
+		assert_int_equal(set("password", "secret"), 0);
+	return vg_options_finish(&text.values, why, sizeof(why)) ? -1 : (int)text.values.port[VG_DOOR_FILE];
+}
+
+static void test_who_opens_the_file_pool(void **state)
+{
+	const char *key = file_with("000102030405060708090a0b0c0d0e0f\n");
+
+	assert_int_equal(file_port_with("127.0.0.1", NULL, NULL, NULL), 0);
+	assert_int_equal(file_port_with("127.0.0.1", NULL, "50000", NULL), -1);
+	assert_non_null(strstr(why, "file-root"));
+	assert_int_equal(file_port_with("127.0.0.1", "/tmp", NULL, NULL), VG_PORT_FILE);
+	assert_int_equal(file_port_with("127.0.0.1", "/tmp", "0", NULL), 0);
+	assert_int_equal(file_port_with("127.0.0.1:30001", "/tmp", NULL, NULL), 0);
+	assert_int_equal(file_port_with("127.0.0.1:30001", "/tmp", "50001", NULL), 50001);
+	assert_int_equal(file_port_with("192.0.2.1", "/tmp", NULL, NULL), -1);
+	assert_non_null(strstr(why, "cluster key"));
+	assert_int_equal(file_port_with("192.0.2.1", "/tmp", NULL, key), VG_PORT_FILE);
+	unlink(key);
+}
+
 static void test_cpu_ports_of_nodes(void **state)
 {
 	struct vg_cluster *cluster;
@@ -241,6 +274,7 @@ static void test_cpu_ports_of_nodes(void **state)
 	assert_int_equal(cluster->node[3].port_cpu, 0);
 	assert_int_equal(cluster->node[4].port_cpu, 8);
 	vg_cluster_free(cluster);
+	assert_int_equal(set("file-port", "50000"), 0);
 	assert_int_equal(set("nodes", "127.0.0.1,127.0.0.2/9,127.0.0.3/9/0,[::1]:7/8/65535,127.0.0.5:7"), 0);
 	assert_int_equal(vg_cluster_new(&cluster, &text.values, why, sizeof(why)), 0);
 	assert_int_equal(cluster->node[0].port_file, VG_PORT_FILE);
@@ -298,6 +332,7 @@ int main(void)
 		cmocka_unit_test_setup(test_partitions_are_shared_out_evenly, setup),
 		cmocka_unit_test_setup(test_bad_node_lists, setup),
 		cmocka_unit_test_setup(test_who_opens_the_cpu_pool, setup),
+		cmocka_unit_test_setup(test_who_opens_the_file_pool, setup),
 		cmocka_unit_test_setup(test_cpu_ports_of_nodes, setup),
 		cmocka_unit_test_setup(test_addresses, setup),
 	};

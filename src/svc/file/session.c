@@ -134,8 +134,8 @@ void vg_client_end(struct vg_file_client *client)
 }
 
 /*
- * Others wait for memory, and this connection has some for answers that it does not read: if it takes nothing for long it
- * ends. Its session does not.
+ * Others wait for memory, and this connection has some for answers that it does not read: if it takes nothing for long
+ * it ends. Its session does not.
  */
 static void end_stalled(struct vg_file_link *link, __u64 now_ns)
 {
