@@ -163,6 +163,7 @@ VG_ASSERT_SIZE(struct vg_file_xattr, 8);
  * LOCK. Byte ranges as fcntl(2)'s, of an owner within the session; length 0: to the end of any file. Whole-file locks
  * as flock(2)'s are a space of their own. TEST answers OK with ident 0: free; else the body is the lock in the way.
  * What waits is answered when it is granted; EDEADLK: it never would; a CLOSE or UNLOCK of its range ends it (EINTR).
+ * UNLOCK with WAIT ends what the owner waits for in the range, and keeps what it holds.
  */
 enum vg_file_lock_kind { VG_FILE_UNLOCK, VG_FILE_LOCK_SHARED, VG_FILE_LOCK_EXCLUSIVE };
 #define VG_FILE_LOCK_WAIT 0x01
