@@ -3,11 +3,12 @@
 import errno
 import os
 import signal
+import socket
 import struct
 import sys
 import time
 
-from file_node import LONG, Tests, same
+from file_node import LONG, PORT, Tests, same
 from file_pool import Cluster, Pool, Refused, settle
 from file_tree_kill import directories_under_kill, names_under_kill
 from file_wire import CREATE, EXCLUSIVE, NO_REPLACE, PIECE, RDWR, READ, STRIPED, WRITE
@@ -243,6 +244,29 @@ def pool_but(pool, node, opcode, path, **named):
     raise Refused(errno.EHOSTDOWN)
 
 
+def say(cluster, node, *lines):
+    """What a text client of that node hears, a connection for each line, as the original's."""
+    heard = []
+    for line in lines:
+        with socket.create_connection((cluster.host[node], PORT), 30) as stream:
+            stream.sendall(line.encode() + b"\r\n")
+            stream.shutdown(socket.SHUT_WR)
+            heard.append(b"".join(iter(lambda: stream.recv(65536), b"")).decode().strip())
+    return heard
+
+
+def text(cluster, pool):
+    """who speaks text may open any file at any node"""
+    for i in range(COUNT):
+        number, = say(cluster, 0, f"virgo_cloud_open(t{i}.txt)")
+        same(number.isdigit(), True, number)
+        same(say(cluster, 0, f"virgo_cloud_write({number},hello{i:02},7,0)", f"virgo_cloud_read({number},x,5,2)",
+                 f"virgo_cloud_close({number})", f"virgo_cloud_close({number})"),
+             ["7", f"llo{i:02}", "OK", "virgo_error(EBADF,Bad file descriptor)"], f"t{i}.txt")
+        same(pool.get(f"t{i}.txt"), f"hello{i:02}".encode())
+        pool.unlink(f"t{i}.txt")
+
+
 def strangers(cluster, pool):
     """what nodes ask of each other is not asked by others"""
     link = pool.link(0)
@@ -255,7 +279,7 @@ def strangers(cluster, pool):
 def main():
     directory, only = sys.argv[1], sys.argv[2:]
     tests = Tests()
-    checks = [names, renames, links, directories, pinned, striped, dead_node, strangers]
+    checks = [names, renames, links, directories, pinned, striped, text, dead_node, strangers]
     placements = ["hash", "leastused"]
     for placement in placements:
         cluster = Cluster(os.path.join(directory, placement), 3, "--file-placement", placement)

@@ -159,7 +159,10 @@ static struct vg_file_op *make(struct vg_session *session, struct vg_file_link *
 	op->argument = VG_BE64TOH(header->argument);
 	op->key_length = frame->key_length;
 	op->body_length = frame->body_length;
-	if (!op->forwarded && link->client) {
+	/* What a node opens here for its text clients is one client's. */
+	if (op->forwarded && !link->client && header->opcode == VG_OP_FILE_OPEN)
+		vg_client_of_node(link, op->source_node);
+	if (link->client) {
 		op->client = link->client;
 		op->client->refs++;
 	}

@@ -62,6 +62,7 @@ struct vg_file_client {
 	bool ended;		/* released; the place is free when refs are gone */
 	char text_peer[64];	/* a client of the text face: the address it is known by; else empty */
 	__u64 text_next;	/* its next descriptor's number */
+	struct vg_file_far *far; /* far.c's: files it has open at other nodes */
 	struct vg_file_descriptor *descriptors;
 	__u32 descriptor_count;
 	/* hold.h: each module's own, NULL at first. */
@@ -181,6 +182,7 @@ struct vg_file_op {
 	const __u8 *body;
 	__u32 body_length;
 	bool kept, parked, answered;
+	bool far;     /* far.c's */
 	bool begun;   /* past the checks: it runs, or tree.c has it */
 	bool remembered; /* retry.c's: vg_retry_end is called */
 	bool quoted;  /* quota.c's: vg_quota_settle is called */
@@ -342,6 +344,8 @@ void vg_client_put(struct vg_file_client *client);
 void vg_session_run(struct vg_file_op *op); /* FILE_SESSION */
 void vg_session_end_run(struct vg_file_op *op); /* FILE_END */
 /* The session of a text client at that address; NULL: too many. */
+/* The session of another node, on its link: of what it opens for others. Without memory the link stays without. */
+void vg_client_of_node(struct vg_file_link *link, __u16 node);
 struct vg_file_client *vg_client_of_text(struct vg_file_link *link, const char *address);
 /* Release everything it holds. */
 void vg_client_end(struct vg_file_client *client);

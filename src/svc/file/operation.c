@@ -28,9 +28,9 @@ static const struct vg_file_operation operations[] = {
 			sizeof(struct vg_file_session) },
 	AT(END) = { vg_session_end_run },
 	AT(OPEN) = { vg_name_open, KEY | CHANGES | ONCE | GROWS | NODES, 0, sizeof(struct vg_file_stripes) },
-	AT(CLOSE) = { vg_name_close, IDENT | ONCE },
-	AT(READ) = { vg_bytes_read, IDENT | VG_FILE_NEEDS_READ, SPAN, SPAN, VG_FILE_DATA_MAX },
-	AT(WRITE) = { vg_bytes_write, IDENT | VG_FILE_NEEDS_WRITE | CHANGES | ONCE | GROWS, 0, VG_FILE_DATA_MAX },
+	AT(CLOSE) = { vg_name_close, IDENT | ONCE | NODES },
+	AT(READ) = { vg_bytes_read, IDENT | VG_FILE_NEEDS_READ | NODES, SPAN, SPAN, VG_FILE_DATA_MAX },
+	AT(WRITE) = { vg_bytes_write, IDENT | VG_FILE_NEEDS_WRITE | CHANGES | ONCE | GROWS | NODES, 0, VG_FILE_DATA_MAX },
 	AT(SYNC) = { vg_bytes_sync, IDENT | ONCE },
 	AT(STAT) = { vg_name_stat, KEY | IDENT | NODES },
 	AT(CHANGE) = { vg_name_change, KEY | IDENT | CHANGES | ONCE | GROWS | NODES, sizeof(struct vg_file_change),
@@ -183,7 +183,7 @@ void vg_op_start(struct vg_file_op *op)
 		vg_op_fail(op, error);
 		return;
 	}
-	if (op->operation->needs & ONCE && op->client && !op->text) {
+	if (op->operation->needs & ONCE && op->client && !op->text && !op->forwarded) {
 		op->remembered = true;
 		if (!vg_retry_begin(op))
 			return;

@@ -2,11 +2,13 @@
 /* Clients and their connections: who holds what, and until when. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "svc/file/disk.h"
 #include "svc/file/hold.h"
+#include "svc/file/tree.h"
 
 #define SLOT_BITS 16
 _Static_assert(VG_FILE_CLIENTS_MAX <= 1 << SLOT_BITS, "a session's number says where it is");
@@ -126,6 +128,7 @@ void vg_client_end(struct vg_file_client *client)
 		leave(client->links);
 	vg_lock_client_ended(client);
 	vg_watch_client_ended(client);
+	vg_far_client_ended(client);
 	while (client->descriptors)
 		vg_descriptor_close(client->descriptors);
 	vg_retry_client_ended(client);
@@ -192,6 +195,14 @@ struct vg_file_client *vg_client_of_text(struct vg_file_link *link, const char *
 	}
 	join(link, client);
 	return client;
+}
+
+void vg_client_of_node(struct vg_file_link *link, __u16 node)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "node %u", node);
+	(void)vg_client_of_text(link, name);
 }
 
 /* ---- connections ----------------------------------------------------------------------------------------------- */

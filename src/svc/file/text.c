@@ -11,6 +11,7 @@
 #include "proto/text.h"
 #include "svc/file/file.h"
 #include "svc/file/hold.h"
+#include "svc/file/tree.h"
 #include "svc/secret.h"
 
 #define MODE 0755 /* of new files: the original's */
@@ -32,24 +33,11 @@ static void say_errno(struct vg_session *session, bool padded, int error)
 	vg_text_reply_error(session->out, padded, name ? name : "EIO", text ? text : "unknown error");
 }
 
-/* Where it would be answered; the file pool's ports are alike on all nodes. */
-static void say_elsewhere(struct vg_session *session, bool padded, const struct vg_file_op *op)
-{
-	const char *address = vg_cluster_address(session->env->cluster, (__u16)op->answer.argument);
-	char text[128];
-	int length = address ? (int)(strrchr(address, ':') - address) : 0;
-
-	snprintf(text, sizeof(text), "the file is on node %u at %.*s", (unsigned int)op->answer.argument, length,
-		 address ? address : "");
-	vg_text_reply_error(session->out, padded, "EREMOTE", text);
-}
-
 void vg_file_text_answer(struct vg_file_op *op, struct vg_session *session, enum vg_status status, int error)
 {
 	op->link->text_busy = false;
-	if (status == VG_STATUS_WRONG_NODE)
-		say_elsewhere(session, op->padded, op);
-	else if (error)
+	(void)status;
+	if (error)
 		say_errno(session, op->padded, error);
 	else if (op->opcode == VG_OP_FILE_OPEN)
 		say_number(session, op->padded, op->answer.ident);
@@ -103,10 +91,11 @@ static struct vg_file_op *make(struct vg_session *session, struct vg_file_link *
 }
 
 /* Its answer comes before the next request is read. */
-static void start(struct vg_session *session, struct vg_file_link *link, struct vg_file_op *op)
+static void start(struct vg_session *session, struct vg_file_link *link, struct vg_file_op *op,
+		  void (*run)(struct vg_file_op *op))
 {
 	link->text_busy = true;
-	vg_op_start(op);
+	run(op);
 	if (link->text_busy)
 		vg_session_pause(session);
 }
@@ -124,10 +113,10 @@ static void open_file(struct vg_session *session, struct vg_file_link *link, con
 	op->argument = flags << 32 | MODE;
 	op->key_bytes = (const __u8 *)path.data;
 	op->key_length = (__u32)path.length;
-	start(session, link, op);
+	start(session, link, op, vg_op_start);
 }
 
-static bool find(const struct vg_file_link *link, struct vg_text_span text, __u64 *ret_ident)
+static bool find(const struct vg_file_link *link, struct vg_text_span text, __u64 *ret_ident, bool *ret_far)
 {
 	const struct vg_file_descriptor *descriptor = link->client->descriptors;
 	__u64 number;
@@ -136,9 +125,11 @@ static bool find(const struct vg_file_link *link, struct vg_text_span text, __u6
 		return false;
 	while (descriptor && descriptor->text_number != number)
 		descriptor = descriptor->next;
-	if (descriptor)
-		*ret_ident = vg_descriptor_ident(descriptor);
-	return descriptor;
+	*ret_far = !descriptor;
+	if (!descriptor)
+		return vg_far_find(link->client, number, ret_ident);
+	*ret_ident = vg_descriptor_ident(descriptor);
+	return true;
 }
 
 static void use_file(struct vg_session *session, struct vg_file_link *link, const struct vg_text_request *request)
@@ -148,12 +139,13 @@ static void use_file(struct vg_session *session, struct vg_file_link *link, cons
 	__u64 ident, count = 0, position = 0, count_max = reads ? VG_TEXT_REPLY_MAX : request->argument[1].length;
 	struct vg_file_span span;
 	struct vg_file_op *op;
+	bool far = false;
 	int error = 0;
 
 	if (reads || writes)
 		error = vg_text_decimal(request->argument[2], count_max, &count) ?:
 			vg_text_decimal(request->argument[3], ~0ull >> 1, &position);
-	if (!error && !find(link, request->argument[0], &ident))
+	if (!error && !find(link, request->argument[0], &ident, &far))
 		error = -EBADF;
 	if (error) {
 		say_errno(session, request->padded, error);
@@ -172,7 +164,7 @@ static void use_file(struct vg_session *session, struct vg_file_link *link, cons
 		op->body = (const __u8 *)request->argument[1].data;
 		op->body_length = (__u32)count;
 	}
-	start(session, link, op);
+	start(session, link, op, far ? vg_far_use : vg_op_start);
 }
 
 static void authenticate(struct vg_session *session, const struct vg_text_request *request)

@@ -11,6 +11,15 @@ __u16 vg_tree_owner(const struct vg_tree *tree, const char *path, __u32 length)
 	return vg_cluster_owner(tree->pool->env->cluster, vg_file_partition(path, length));
 }
 
+/* It is there, and who asks will be told so, or asked for. */
+static void go_elsewhere(struct vg_file_op *op, __u16 node, bool at_home)
+{
+	if (op->text)
+		vg_far_open(op, node, op->flags | op->answer.flags | (at_home ? VG_FILE_AT_HOME : 0));
+	else
+		vg_op_wrong_node(op, node, at_home);
+}
+
 /* ---- routing ---------------------------------------------------------------------------------------------------- */
 
 /* What concerns each node's own part, or nobody's. */
@@ -84,7 +93,7 @@ bool vg_tree_begin(struct vg_file_op *op)
 		return true;
 	owner = vg_tree_owner(tree, op->path, op->path_length);
 	if (owner != tree->self && !is_of_any_node(op) && !(op->flags & VG_FILE_AT_HOME)) {
-		vg_op_wrong_node(op, owner, false);
+		go_elsewhere(op, owner, false);
 		return false;
 	}
 	if ((tree->locks || tree->freezes) && vg_gate_wait(tree, op))
@@ -127,7 +136,7 @@ static bool met_stub(struct vg_file_op *op)
 		vg_op_fail(op, -ENOENT);
 		return true;
 	}
-	vg_op_wrong_node(op, stub.home, true);
+	go_elsewhere(op, stub.home, true);
 	return true;
 }
 
@@ -266,7 +275,7 @@ void vg_task_ok(struct vg_tree_task *task)
 void vg_task_elsewhere(struct vg_tree_task *task, __u16 home, __u16 flags)
 {
 	task->op->answer.flags |= flags;
-	vg_op_wrong_node(task->op, home, true);
+	go_elsewhere(task->op, home, true);
 }
 
 void vg_task_run(struct vg_tree_task *task)

@@ -27,6 +27,15 @@ void vg_tree_end(struct vg_file_op *op, int error);
 
 void vg_tree_home(struct vg_file_op *op); /* FILE_HOME */
 
+/* ---- far.c: files of other nodes, for text clients ---------------------------------------------------------------- */
+
+/* An OPEN of a text client is for that node; with these flags of VG_FILE_*. Ends it. */
+void vg_far_open(struct vg_file_op *op, __u16 node, __u16 flags);
+/* The descriptor that a client's number stands for, at another node. */
+bool vg_far_find(const struct vg_file_client *client, __u64 number, __u64 *ret_ident);
+void vg_far_use(struct vg_file_op *op); /* READ, WRITE, CLOSE of op->ident, which is such a one. Ends it */
+void vg_far_client_ended(struct vg_file_client *client);
+
 /* ---- stubs (stub.c): pure, any thread ---------------------------------------------------------------------------- */
 
 enum vg_stub_kind { VG_STUB_NONE, VG_STUB_HOME, VG_STUB_STRIPED };
