@@ -214,7 +214,8 @@ void vg_remote_submit(struct vg_remote_node *node, struct vg_remote_request *req
 		push(node);
 		return;
 	}
-	if (!node->lost_ns)
+	/* Given up before, it has another chance. */
+	if (!node->lost_ns || (node->down && node->first == request))
 		node->lost_ns = now_ns;
 	vg_links_due(v, node->lost_ns + v->timeout_ns);
 	vg_link_want(v, link, now_ns);
@@ -529,7 +530,7 @@ static void run_node(struct vg_remote_node *node, __u64 now_ns)
 		push(node);
 		return;
 	}
-	if (!node->lost_ns || node->down)
+	if (!node->lost_ns || !node->first)
 		return;
 	if (now_ns < node->lost_ns + v->timeout_ns) {
 		vg_links_due(v, node->lost_ns + v->timeout_ns);

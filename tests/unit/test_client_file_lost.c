@@ -247,6 +247,29 @@ static void test_file_port_is_found(void **state)
 	virgo_disconnect(searcher);
 }
 
+/* Connections are taken, by its kernel, but nobody answers. */
+static void test_file_silent_node(void **state)
+{
+	struct virgo *quick = real_client(cluster, 300, NULL);
+	struct virgo_file_stat stat;
+	double begun;
+
+	(void)state;
+	put_text("silent", "");
+	assert_int_equal(virgo_stat(quick, "silent", &stat), 0);
+	assert_int_equal(kill(cluster->pid[0], SIGSTOP), 0);
+	assert_int_equal(waitpid(cluster->pid[0], NULL, WUNTRACED), cluster->pid[0]);
+	begun = seconds_now();
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(virgo_stat(quick, "silent", &stat), -EHOSTDOWN);
+	assert_true(seconds_now() - begun < 60);
+	assert_int_equal(kill(cluster->pid[0], SIGCONT), 0);
+	for (int i = 0; i < 100 && virgo_stat(quick, "silent", &stat); i++)
+		(void)usleep(20000);
+	assert_int_equal(virgo_stat(quick, "silent", &stat), 0);
+	virgo_disconnect(quick);
+}
+
 static void test_file_no_pool(void **state)
 {
 	struct virgo_options options = { .size = sizeof(options), .nodes = "127.0.0.1:1", .file_port = 1 };
@@ -269,6 +292,7 @@ int main(void)
 		TEST(test_file_against_memory),
 		TEST(test_file_direct),
 		TEST(test_file_another_life),
+		TEST(test_file_silent_node),
 		TEST(test_file_port_is_found),
 		TEST(test_file_no_pool),
 	};
