@@ -115,6 +115,16 @@ done
 tap_is "the memory pool's words" "$(text 'virgo_get(key)\n' | cut -d, -f1)" "virgo_error(unknown_command"
 tap_ok "the node ends well" stop
 
+# ---- text, one node of two: the other is not there, and its files are said to be ----
+rm -rf "${ROOT:?}"/*
+tap_ok "one node of two" start --nodes "127.0.0.1:30000/0/50000,127.0.0.2:30000/0/50000"
+text "$(printf 'virgo_cloud_open(%s)\\n' a b c d e f g h)" > "$DIR/opened"
+tap_ok "its own files are opened" grep -qx '[0-7]' "$DIR/opened"
+tap_ok "those of the other are not" grep -qxF 'virgo_error(EREMOTE,the file is on node 1 at 127.0.0.2)' "$DIR/opened"
+tap_is "every name is one or the other" "$(wc -l < "$DIR/opened") $(find "$ROOT" -type f | wc -l)" \
+	"8 $(grep -cx '[0-7]' "$DIR/opened")"
+tap_ok "the node ends well" stop
+
 # ---- read only, under a key ----
 printf '00112233445566778899aabbccddeeff\n' > "$DIR/key" && chmod 600 "$DIR/key"
 echo kept > "$ROOT/kept"

@@ -9,6 +9,7 @@
 #include "svc/file/disk.h"
 #include "svc/file/hold.h"
 #include "svc/file/tree.h"
+#include "svc/reply.h"
 
 /*
  * Work may be under way on helper threads when the ring turns no more. What it looks at, ops and tables, is then left
@@ -91,24 +92,26 @@ static ssize_t file_input(struct vg_session *session, const __u8 *data, size_t l
 	return -EPROTONOSUPPORT;
 }
 
-/* Files are too much for datagrams: who asks is told. */
+/* Files are too much for datagrams: who asks is told. A ping is answered, with how busy the file pool is. */
 static void file_datagram(struct vg_env *env, const struct vg_datagram *datagram)
 {
-	struct vg_wire_header reply = {
-		.magic = VG_HTOBE16(VG_WIRE_MAGIC),
-		.version = VG_WIRE_VERSION,
+	const __u64 *key = vg_cluster_key(env->cluster);
+	bool stranger = key && !datagram->proven, ping = datagram->header->opcode == VG_OP_PING;
+	const struct vg_reply reply = {
 		.opcode = datagram->header->opcode,
-		.flags = VG_HTOBE16(VG_FLAG_REPLY),
-		.status = datagram->header->opcode == VG_OP_PING ? VG_STATUS_OK : VG_STATUS_UNSUPPORTED,
-		.client = datagram->header->client,
-		.sequence = datagram->header->sequence,
-		.source_node = VG_HTOBE16(vg_cluster_self(env->cluster)),
-		.epoch = VG_HTOBE32(vg_cluster_epoch(env->cluster)),
+		.status = stranger ? VG_STATUS_UNAUTHORIZED : ping ? VG_STATUS_OK : VG_STATUS_UNSUPPORTED,
+		.client = VG_BE64TOH(datagram->header->client),
+		.sequence = VG_BE64TOH(datagram->header->sequence),
+		.ident = VG_BE64TOH(datagram->header->ident),
+		.key = key,
+		.unproven = stranger,
 	};
+	struct vg_wire_header header;
 
-	if (datagram->header->opcode != VG_OP_PING)
-		vg_refuse(env, VG_REFUSAL_BAD_OPCODE);
-	(void)vg_io_sendto(env->io, datagram->fd, &reply, sizeof(reply), datagram->peer, datagram->peer_length);
+	if (stranger || !ping)
+		vg_refuse(env, stranger ? VG_REFUSAL_UNAUTHORIZED : VG_REFUSAL_BAD_OPCODE);
+	vg_reply_header(env, &vg_service_file, &reply, &header);
+	(void)vg_io_sendto(env->io, datagram->fd, &header, sizeof(header), datagram->peer, datagram->peer_length);
 }
 
 /* ---- figures --------------------------------------------------------------------------------------------------- */
