@@ -89,6 +89,17 @@ static void on_opened(void *context, const struct vg_peer_reply *reply)
 	vg_op_ok(op);
 }
 
+/* The name is another node's, but the file is here. */
+static void open_here(struct vg_file_op *op, __u16 flags)
+{
+	op->flags |= flags;
+	op->far = false;
+	op->answer = (struct vg_file_answer){ 0 };
+	memset(&op->own, 0, sizeof(op->own));
+	if (vg_tree_begin(op))
+		vg_op_run(op);
+}
+
 void vg_far_open(struct vg_file_op *op, __u16 node, __u16 flags)
 {
 	struct far_own *own = own_of(op);
@@ -100,8 +111,10 @@ void vg_far_open(struct vg_file_op *op, __u16 node, __u16 flags)
 		memset(&op->own, 0, sizeof(op->own));
 	}
 	own->flags = flags;
-	if (node == op->pool->self || ++own->hops > HOPS_MAX)
-		fail(op, node == op->pool->self ? -ENOENT : -ELOOP);
+	if (++own->hops > HOPS_MAX)
+		fail(op, -ELOOP);
+	else if (node == op->pool->self)
+		open_here(op, flags);
 	else
 		ask(op, node, flags, on_opened);
 }

@@ -27,7 +27,7 @@ void vg_tree_end(struct vg_file_op *op, int error);
 
 void vg_tree_home(struct vg_file_op *op); /* FILE_HOME */
 
-/* ---- far.c: files of other nodes, for text clients ---------------------------------------------------------------- */
+/* ---- far.c: files of other nodes, for text clients --------------------------------------------------------------- */
 
 /* An OPEN of a text client is for that node; with these flags of VG_FILE_*. Ends it. */
 void vg_far_open(struct vg_file_op *op, __u16 node, __u16 flags);
