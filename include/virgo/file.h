@@ -142,7 +142,7 @@ VG_ASSERT_SIZE(struct vg_file_statfs, 56);
 /*
  * LIST (key: a directory; argument: cursor, 0: from the start; body: a vg_file_span, how many bytes at most): entries
  * of this node, each this, the name, zeros to 8 bytes. The answer's argument is the next cursor, 0: that was all. Stubs
- * are left out, and copies of directories but with COPIES, so that the lists of all nodes together name everything once.
+ * are left out, and copies of directories (but with COPIES): the lists of all nodes together name everything once.
  */
 struct vg_file_entry {
 	struct vg_file_stat stat; /* without WITH_STAT: inode, mode's type and node alone */

@@ -6,7 +6,8 @@
  *   request.c   submit, route, time out, complete    route.c     which node owns what, learnt from answers
  *   datagram.c  UDP: batches, resending, matching    stream.c    TCP: one connection a node, opened when needed
  *   reply.c     what an answer means                 topology.c  the cluster's table, when nobody steers
- *   api.c       the synchronous calls                           job.h       jobs have a header of their own
+ *   api.c       the synchronous calls                           link.c      what jobs and files have for TCP, link.h
+ *   jobs and files have headers of their own: job.h, file.h
  *
  * Nothing here calls a result function except vg_request_complete, and that is called only from inside vg_client_step.
  */
