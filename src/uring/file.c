@@ -9,7 +9,8 @@
 #include "uring/try.h"
 
 /* One vector needs no copy of it: the kernel takes address and length from the submission. */
-static int submit_vectors(struct vg_io *io, bool writes, int fd, const struct iovec *vectors, int count, __u64 offset,
+enum how { READS, READS_ASIDE, WRITES };
+static int submit_vectors(struct vg_io *io, enum how how, int fd, const struct iovec *vectors, int count, __u64 offset,
 			  int flags, vg_io_fn fn, void *owner, vg_io_op *ret_op)
 {
 	struct io_uring_sqe *sqe;
@@ -24,15 +25,17 @@ static int submit_vectors(struct vg_io *io, bool writes, int fd, const struct io
 	kept = io->extra[op - io->op].vectors;
 	if (count > 1)
 		memcpy(kept, vectors, (size_t)count * sizeof(*vectors));
-	if (count == 1 && writes)
+	if (count == 1 && how == WRITES)
 		io_uring_prep_write(sqe, fd, vectors->iov_base, (unsigned int)vectors->iov_len, offset);
 	else if (count == 1)
 		io_uring_prep_read(sqe, fd, vectors->iov_base, (unsigned int)vectors->iov_len, offset);
-	else if (writes)
+	else if (how == WRITES)
 		io_uring_prep_writev(sqe, fd, kept, (unsigned int)count, offset);
 	else
 		io_uring_prep_readv(sqe, fd, kept, (unsigned int)count, offset);
 	sqe->rw_flags = flags;
+	if (how == READS_ASIDE)
+		sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data64(sqe, vg_op_name(io, op));
 	return 0;
 }
@@ -40,19 +43,25 @@ static int submit_vectors(struct vg_io *io, bool writes, int fd, const struct io
 int vg_io_read(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
 	       void *owner, vg_io_op *ret_op)
 {
-	return submit_vectors(io, false, fd, vectors, count, offset, 0, fn, owner, ret_op);
+	return submit_vectors(io, READS, fd, vectors, count, offset, 0, fn, owner, ret_op);
+}
+
+int vg_io_read_aside(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
+		     void *owner, vg_io_op *ret_op)
+{
+	return submit_vectors(io, READS_ASIDE, fd, vectors, count, offset, 0, fn, owner, ret_op);
 }
 
 int vg_io_write(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
 		void *owner, vg_io_op *ret_op)
 {
-	return submit_vectors(io, true, fd, vectors, count, offset, 0, fn, owner, ret_op);
+	return submit_vectors(io, WRITES, fd, vectors, count, offset, 0, fn, owner, ret_op);
 }
 
 int vg_io_write_durable(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
 			void *owner, vg_io_op *ret_op)
 {
-	return submit_vectors(io, true, fd, vectors, count, offset, RWF_DSYNC, fn, owner, ret_op);
+	return submit_vectors(io, WRITES, fd, vectors, count, offset, RWF_DSYNC, fn, owner, ret_op);
 }
 
 /* What follows differs in one line each: the preparation of the submission. */

@@ -99,6 +99,9 @@ int vg_io_timeout(struct vg_io *io, __u64 delay_ns, vg_io_fn fn, void *owner, vg
 #define VG_IO_STREAM (~0ULL)
 int vg_io_read(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
 	       void *owner, vg_io_op *ret_op);
+/* The same by a thread of the kernel's: for much that may be in memory, and would be copied while this one waits. */
+int vg_io_read_aside(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
+		     void *owner, vg_io_op *ret_op);
 int vg_io_write(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
 		void *owner, vg_io_op *ret_op);
 /* The same, complete when the bytes are on stable storage, with what is needed to find them again (RWF_DSYNC). */

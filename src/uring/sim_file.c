@@ -277,6 +277,12 @@ int vg_io_read(struct vg_io *io, int fd, const struct iovec *vectors, int count,
 	return submit_vectors(io, OP_READ, fd, vectors, count, offset, false, fn, owner, ret_op);
 }
 
+int vg_io_read_aside(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
+		     void *owner, vg_io_op *ret_op)
+{
+	return vg_io_read(io, fd, vectors, count, offset, fn, owner, ret_op);
+}
+
 int vg_io_write(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
 		void *owner, vg_io_op *ret_op)
 {

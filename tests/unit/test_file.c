@@ -104,6 +104,10 @@ static void test_file_written_and_read_back(void **state)
 	assert_int_equal(result_of(io, &heard), 21);
 	assert_memory_equal(first, "write", 5);
 	assert_memory_equal(second, " ahead logwrite ", 16);
+	memset(second, 0, sizeof(second));
+	assert_int_equal(vg_io_read_aside(io, fd, in, 2, 100, on_event, &heard, NULL), 0);
+	assert_int_equal(result_of(io, &heard), 21);
+	assert_memory_equal(second, " ahead logwrite ", 16);
 	assert_int_equal(vg_io_read(io, fd, in, 1, 121, on_event, &heard, NULL), 0);
 	assert_int_equal(result_of(io, &heard), 0);
 	close(fd);

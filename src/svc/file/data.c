@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * READ and WRITE. What is in the page cache is read at once, a small answer straight into the connection's output; the
- * rest goes through the ring. A write waits for earlier ones that it overlaps (order.c). A durable one that is small
- * goes with its group (durable.c); another small one is a brief call, since the ring would have a thread of the
- * kernel's make it; so is one at the end, to learn where that was. What is large goes through the ring.
+ * READ and WRITE. What is in the page cache is read at once, a small answer straight into the connection's output; what
+ * is not, or is large, goes through the ring. A write waits for earlier ones that it overlaps (order.c). A durable one
+ * that is small goes with its group (durable.c); another small one is a brief call, since the ring would have a thread of
+ * the kernel's make it; so is one at the end, to learn where that was. What is large goes through the ring.
  */
 #include "svc/file/data.h"
 
@@ -11,6 +11,11 @@
 #include <string.h>
 
 #include "svc/file/bytes.h"
+#include "svc/file/disk.h"
+
+/* So much is copied by a thread of the kernel's, so that who streams does not hold up who asks for little. */
+#define READ_ASIDE_BYTES (256u << 10)
+#define CLOSE_ASIDE_BYTES (16u << 20)
 
 int vg_bytes_init(struct vg_file_pool *pool)
 {
@@ -28,6 +33,26 @@ void vg_bytes_deinit(struct vg_file_pool *pool)
 {
 	vg_file_free(pool, pool->data);
 	pool->data = NULL;
+}
+
+static int close_work(void *fd)
+{
+	vg_disk_close((int)(long)fd);
+	return 0;
+}
+
+static void on_closed(void *owner, const struct vg_io_event *event)
+{
+}
+
+void vg_bytes_close(struct vg_file_pool *pool, int fd)
+{
+	struct vg_io *io = pool->env->io;
+	struct statx stat;
+
+	if (vg_io_try_stat(io, fd, &stat) || stat.stx_nlink || stat.stx_blocks * 512 < CLOSE_ASIDE_BYTES ||
+	    vg_io_call(io, close_work, (void *)(long)fd, on_closed, NULL, NULL))
+		vg_io_try_close(io, fd);
 }
 
 /* The kernel counts offsets in signed 64 bits; what is past the page cache it wants aligned. */
@@ -78,8 +103,9 @@ static void read_more(struct vg_file_op *op)
 {
 	struct vg_bytes_op *own = vg_bytes_op(op);
 	struct iovec vector = { op->buffer + own->done, own->length - own->done };
-	int error = vg_io_read(op->pool->env->io, op->descriptor->fd, &vector, 1, own->offset + own->done, on_read, op,
-			       &op->io_op);
+	bool aside = !own->direct && own->length >= READ_ASIDE_BYTES;
+	int error = (aside ? vg_io_read_aside : vg_io_read)(op->pool->env->io, op->descriptor->fd, &vector, 1,
+							    own->offset + own->done, on_read, op, &op->io_op);
 
 	if (error)
 		vg_op_fail(op, error);
@@ -115,7 +141,7 @@ static void read_to_buffer(struct vg_file_op *op, const __u8 *begun)
 	error = vg_op_buffer(op, own->length);
 	if (!error && own->done)
 		memcpy(op->buffer, begun, own->done);
-	if (!error && !own->direct && !begun) {
+	if (!error && !own->direct && !begun && own->length < READ_ASIDE_BYTES) {
 		error = read_cached(op, op->buffer);
 		if (!error) {
 			vg_bytes_count(&op->pool->counts.inline_reads, 1);

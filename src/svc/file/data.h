@@ -9,6 +9,8 @@ int vg_bytes_init(struct vg_file_pool *pool);
 void vg_bytes_deinit(struct vg_file_pool *pool);
 /* The fd is about to be closed: nobody names the descriptor any more. */
 void vg_bytes_descriptor_gone(struct vg_file_descriptor *descriptor);
+/* Close it; if that gives back a large file that has no name any more, on a helper thread: it takes long. */
+void vg_bytes_close(struct vg_file_pool *pool, int fd);
 
 /*
  * ident: descriptor, checked, op->descriptor; READ is open for reading, WRITE and ALLOCATE for writing.

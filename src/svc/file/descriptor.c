@@ -173,7 +173,7 @@ void vg_descriptor_put(struct vg_file_descriptor *descriptor)
 	assert(descriptor->closed);
 	vg_bytes_descriptor_gone(descriptor);
 	inode_put(pool, descriptor->inode, descriptor->fd);
-	vg_io_try_close(pool->env->io, descriptor->fd);
+	vg_bytes_close(pool, descriptor->fd);
 	vg_client_put(descriptor->client);
 	count_open(pool, -1);
 	*descriptor = (struct vg_file_descriptor){
