@@ -15,6 +15,7 @@
 #define STREAM_GROUP 2
 #define OPERATIONS_OWN 1 /* the wake read */
 #define FILE_WORKERS 64
+#define BRIEF_SUBMIT_NS 10000
 
 /* ---- turning --------------------------------------------------------------------------------------------------- */
 
@@ -65,9 +66,13 @@ int vg_io_run(struct vg_io *io, bool wait)
 		if (error)
 			return error;
 	}
-	if (io->helpers.brief_count)
-		made = vg_helpers_make_brief(io);
 	queued = io_uring_sq_ready(&io->ring);
+	if (io->helpers.brief_count) {
+		/* Answers that are ready do not wait for it, if it takes longer than a system call. */
+		if (io->helpers.brief_count * io->helpers.brief_ns > BRIEF_SUBMIT_NS)
+			(void)io_uring_submit(&io->ring); /* what is wrong is said again below */
+		made = vg_helpers_make_brief(io);
+	}
 	submitted = wait && !made ? io_uring_submit_and_wait(&io->ring, 1) : io_uring_submit_and_get_events(&io->ring);
 	/* A signal, or the kernel short of memory or of completion room: deliver what there is, then try again. */
 	if (submitted < 0 && submitted != -EINTR && submitted != -EAGAIN && submitted != -EBUSY)

@@ -2,8 +2,8 @@
 /*
  * READ and WRITE. What is in the page cache is read at once, a small answer straight into the connection's output; what
  * is not, or is large, goes through the ring. A write waits for earlier ones that it overlaps (order.c). A durable one
- * that is small goes with its group (durable.c); another small one is a brief call, since the ring would have a thread of
- * the kernel's make it; so is one at the end, to learn where that was. What is large goes through the ring.
+ * that is small goes with its group (durable.c); another small one is a brief call, since the ring would have a thread
+ * of the kernel's make it; so is one at the end, to learn where that was. What is large goes through the ring.
  */
 #include "svc/file/data.h"
 
