@@ -82,6 +82,7 @@ _virgo() {
 			;;
 		put) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 		get) mapfile -t COMPREPLY < <(compgen -f -- "$word"; _virgo_paths "" "$word") ;;
+		mount | umount) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
 		load | verify | write | backup | restore) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 		esac
 	fi

@@ -123,6 +123,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *stat, int to_set, s
 			error = -EPERM;
 		to_set &= ~SET_OWNER;
 	}
+	target.repeatable = true;
 	if (!error) {
 		do {
 			error = target_find(mount, client, &target);

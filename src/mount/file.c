@@ -111,6 +111,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 
 	if (error)
 		goto out;
+	target.repeatable = true;
 	do {
 		error = target_find(mount, client, &target);
 		if (!error && target.opened)
@@ -178,7 +179,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	struct client *client = clients_take(&mount->clients);
 	struct handle *handle = handle_of(info);
 	struct target target = TARGET(handle, handle->node, NULL);
-	bool appends = handle->flags & O_APPEND, unknown = false;
 	ssize_t length = 0;
 	int error;
 
@@ -186,6 +186,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		reply_error(req, -ENOMEM);
 		return;
 	}
+	/* The same bytes at the same place do no harm. */
+	target.repeatable = !(handle->flags & O_APPEND);
 	pthread_mutex_lock(&mount->tree.lock);
 	handle->node->dirty = true;
 	pthread_mutex_unlock(&mount->tree.lock);
@@ -195,11 +197,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 			continue;
 		length = virgo_pwrite(client->virgo, target.opened->file, data, size, (uint64_t)offset);
 		error = length < 0 ? (int)length : 0;
-		/* Whether it was written is not known: the same bytes at the same place do no harm. */
-		if (error == -EREMOTEIO && !appends && !unknown) {
-			unknown = true;
-			error = -ESTALE;
-		}
 	} while (target_again(mount, client, &target, &error));
 	clients_put(&mount->clients, client);
 	if (error)
@@ -309,6 +306,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 		reply_error(req, -ENOMEM);
 		return;
 	}
+	target.repeatable = true;
 	do {
 		error = target_find(mount, client, &target);
 		if (!error)
@@ -365,6 +363,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t from_ino, off_t from_offset, 
 		reply_error(req, -ENOMEM);
 		return;
 	}
+	source.repeatable = sink.repeatable = true;
 	pthread_mutex_lock(&mount->tree.lock);
 	to_handle->node->dirty = true;
 	pthread_mutex_unlock(&mount->tree.lock);

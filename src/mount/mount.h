@@ -164,6 +164,7 @@ struct target {
 	struct node *node;
 	const char *name; /* in node, a directory; NULL: node itself */
 	bool prefer_open; /* any open file of the node rather than its path */
+	bool repeatable;  /* done twice is done once: it is repeated where its fate is unknown */
 	struct opened *opened;
 	__u64 renames;
 	unsigned int tries;

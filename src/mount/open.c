@@ -169,10 +169,13 @@ void target_put(struct mount *mount, struct client *client, struct target *targe
 bool target_again(struct mount *mount, struct client *client, struct target *target, int *error)
 {
 	struct opened *opened = target->opened;
-	bool again = false;
+	bool again = false, unknown = *error == -EREMOTEIO && target->repeatable;
 
 	target->opened = NULL;
-	if (opened && *error == -ESTALE && target->tries++ < TRIES_MAX) {
+	if (unknown)
+		target->repeatable = false;
+	/* Its session is gone, then, and the descriptor with it. */
+	if (opened && (*error == -ESTALE || unknown) && target->tries++ < TRIES_MAX) {
 		if (target->handle) {
 			*error = reopen(mount, client, target->handle, opened);
 			again = !*error;
@@ -185,6 +188,8 @@ bool target_again(struct mount *mount, struct client *client, struct target *tar
 		opened_put(mount, client, opened);
 		return again;
 	}
+	if (unknown)
+		return true;
 	if (*error != -ENOENT && *error != -ENOTDIR)
 		return false;
 	if (target->tries++ < TRIES_MAX && path_is_doubtful(mount, target))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * exerciser [-s SEED] [-n OPERATIONS] [-b BYTES] FILE: random operations on one file, by several descriptors and mappings,
+ * exerciser [-s SEED] [-n OPERATIONS] [-b BYTES] [-e] FILE: random operations on one file, by several descriptors and mappings,
  * and the same on memory; whatever is read must be what memory says. Prints its seed first; the same seed does the same.
- * When something differs it prints the last operations and where, and leaves the file. Exit status 1 then.
+ * When something differs it prints the last operations and where, and leaves the file. Exit status 1 then. -e: a server
+ * is killed meanwhile, so that a sync may fail with EIO, and an append or a rename, done or not; nothing else may.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,7 @@ static struct exercise {
 	__u64 random; /* state */
 	const char *path;
 	char other[4200]; /* the name it has half of the time */
-	bool renamed;
+	bool renamed, killed;
 	int fds[DESCRIPTORS]; /* the last appends */
 	int direct;
 	unsigned char *model, *buffer;
@@ -160,8 +161,15 @@ static void do_append(void)
 	if (length > ex.size_max - ex.size)
 		return;
 	note("append %zu", length);
-	if (write(ex.fds[DESCRIPTORS - 1], fill(length), length) != (ssize_t)length)
-		fail("append: %s", strerror(errno));
+	if (write(ex.fds[DESCRIPTORS - 1], fill(length), length) != (ssize_t)length) {
+		struct stat stat;
+
+		if (!ex.killed || errno != EIO || fstat(ex.fds[0], &stat))
+			fail("append: %s", strerror(errno));
+		/* It was done or it was not: the size says so. */
+		if ((size_t)stat.st_size == ex.size)
+			return;
+	}
 	memcpy(ex.model + ex.size, ex.buffer, length);
 	ex.size += length;
 }
@@ -184,7 +192,7 @@ static void do_map(bool writes)
 	if (writes) {
 		memcpy(at + page, fill(length), length);
 		memcpy(ex.model + offset, ex.buffer, length);
-		if (below(2) && msync(at, length + page, MS_SYNC))
+		if (below(2) && msync(at, length + page, MS_SYNC) && !(ex.killed && errno == EIO))
 			fail("msync: %s", strerror(errno));
 	} else {
 		compare(at + page, offset, length, "mapped");
@@ -285,7 +293,7 @@ static void do_sync(void)
 	int fd = any_fd();
 
 	note("sync");
-	if (below(2) ? fsync(fd) : fdatasync(fd))
+	if ((below(2) ? fsync(fd) : fdatasync(fd)) && !(ex.killed && errno == EIO))
 		fail("sync: %s", strerror(errno));
 }
 
@@ -316,7 +324,8 @@ static void do_reopen(void)
 static void do_rename(void)
 {
 	note("rename");
-	if (rename(path_now(), ex.renamed ? ex.path : ex.other))
+	if (rename(path_now(), ex.renamed ? ex.path : ex.other) &&
+	    !(ex.killed && errno == EIO && !access(ex.renamed ? ex.path : ex.other, F_OK)))
 		fail("rename: %s", strerror(errno));
 	ex.renamed = !ex.renamed;
 }
@@ -361,18 +370,20 @@ int main(int argc, char **argv)
 
 	if (getrandom(&seed, 4, 0) != 4)
 		return 2;
-	while ((option = getopt(argc, argv, "s:n:b:")) != -1) {
+	while ((option = getopt(argc, argv, "s:n:b:e")) != -1) {
 		if (option == 's')
 			seed = strtoull(optarg, NULL, 0);
 		else if (option == 'n')
 			count = strtoull(optarg, NULL, 0);
 		else if (option == 'b')
 			bytes = strtoull(optarg, NULL, 0) & ~4095ull;
+		else if (option == 'e')
+			ex.killed = true;
 		else
 			optind = argc;
 	}
 	if (argc - optind != 1 || bytes < 65536 || bytes > 1ull << 30) {
-		fprintf(stderr, "usage: exerciser [-s SEED] [-n OPERATIONS] [-b BYTES] FILE\n");
+		fprintf(stderr, "usage: exerciser [-s SEED] [-n OPERATIONS] [-b BYTES] [-e] FILE\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);

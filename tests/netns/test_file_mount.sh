@@ -106,6 +106,18 @@ tap_ok "a file that was locked is stale" eval '! echo x >&8' 2> /dev/null
 exec 7>&- 8>&-
 tap_is "opened again it is not" "$(echo again > "$M/locked"; cat "$M/locked")" again
 
+# Killed under random operations.
+"$B/tests/netns/exerciser" -e -n 8000 "$M/exercised" > "$LAB_DIR/exercise" &
+EXERCISER=$!
+for i in 1 2; do
+	sleep 0.4
+	lab_kill 0
+	lab_start 0 || echo "# the node does not start again"
+done
+wait "$EXERCISER"
+tap_is "killed twice under random operations" $? 0
+grep '^#' "$LAB_DIR/exercise"
+
 # ---- with the kernel's write-back cache, read-only, a part
 
 tap_ok "one that writes back" mount_at "$N" --ids --writeback --allow-other
