@@ -31,6 +31,7 @@ struct ask {
 	void *context;
 	__u64 sequence;
 	__u64 deadline_ns;
+	bool tentative;
 };
 
 struct link {
@@ -163,13 +164,23 @@ static __u64 now_ns(const struct link *link)
 	return link->peers->worker->clock.monotonic_ns;
 }
 
+static bool only_tentative(struct link *link)
+{
+	for (__u32 i = 0; i < link->count; i++)
+		if (ask_at(link, i)->fn && !ask_at(link, i)->tentative)
+			return false;
+	return link->count;
+}
+
 /* What was asked is answered by vg_peers_tend: never from inside a call that asks. */
 static void fail_link(struct link *link)
 {
+	__u64 rest_ms = only_tentative(link) ? 0 : VG_PEER_REST_MS;
+
 	link->state = LINK_RESTING;
 	link->conn = NULL;
 	link->connect_op = 0;
-	link->until_ns = now_ns(link) + VG_PEER_REST_MS * 1000000ULL;
+	link->until_ns = now_ns(link) + rest_ms * 1000000ULL;
 	vg_out_deinit(&link->queued);
 	vg_out_init(&link->queued, &link->peers->worker->chunks);
 	link->peers->broken = true;
@@ -369,6 +380,7 @@ static int try_ask(struct link *link, const struct vg_peer_request *request, vg_
 		.fn = fn,
 		.context = context,
 		.sequence = ++link->sequence,
+		.tentative = request->tentative,
 		.deadline_ns = now_ns(link) + VG_PEER_TIMEOUT_MS * 1000000ULL,
 	};
 	return 0;

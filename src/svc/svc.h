@@ -88,6 +88,7 @@ const __u64 *vg_cluster_key(const struct vg_cluster *cluster);
 struct vg_peer_request {
 	__u8 opcode;
 	__u8 door;	/* enum vg_door: which of the node's services; 0: the memory pool */
+	bool tentative; /* perhaps it is not there yet: that costs those who ask behind this nothing */
 	__u16 flags;	/* VG_FLAG_FORWARDED and TAGGED are added */
 	__u16 partition;
 	__u64 ident, argument;

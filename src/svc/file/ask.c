@@ -81,6 +81,7 @@ void vg_tree_ask(struct vg_tree_task *task, __u16 node, __u64 argument, const ch
 	const struct vg_peer_request request = {
 		.opcode = VG_OP_FILE_HOME,
 		.door = VG_DOOR_FILE,
+		.tentative = task->tentative,
 		.ident = task->id,
 		.argument = argument,
 		.key = path,

@@ -134,6 +134,7 @@ static void ask(struct vg_tree *tree, __u16 node)
 	if (!task)
 		return;
 	task->other_node = node;
+	task->tentative = true;
 	tree->place[node].asked = true;
 	vg_tree_ask(task, node, VG_HOME_ARGUMENT(VG_HOME_SPACE, 0, 0, 0), "", 0, NULL, 0, on_space);
 }
@@ -161,6 +162,8 @@ void vg_place_begin(struct vg_tree *tree)
 {
 	struct vg_tree_task *task = tree->nodes > 1 ? vg_task_new_own(tree, "", "") : NULL;
 
-	if (task)
-		vg_tree_ask_all(task, false, VG_HOME_ARGUMENT(VG_HOME_BEGUN, 0, 0, 0), "", 0, NULL, 0, on_told);
+	if (!task)
+		return;
+	task->tentative = true;
+	vg_tree_ask_all(task, false, VG_HOME_ARGUMENT(VG_HOME_BEGUN, 0, 0, 0), "", 0, NULL, 0, on_told);
 }

@@ -124,6 +124,7 @@ struct vg_tree_task {
 	__u32 path_length, other_length;
 	bool owns_paths;
 	bool busy;   /* questions are out: it may not go */
+	bool tentative; /* they go to who may not be there yet */
 	bool parents_made, looked; /* what has been done for the op already */
 	bool link, no_replace, stays;
 	enum vg_home_kind kind;
