@@ -335,12 +335,11 @@ static void gather(struct crowd *crowd, unsigned int number)
 	}
 }
 
-/* All read into one buffer: what is in it does not matter. True: none of the member's places is free. */
-static bool ask_more(struct crowd *crowd, unsigned int member)
+/* All read into one buffer: what is in it does not matter. */
+static void ask_more(struct crowd *crowd, unsigned int member)
 {
 	struct thread *thread = crowd->thread;
 	const struct settings *settings = thread->settings;
-	bool full = true;
 
 	for (unsigned int j = 0; j < settings->flight; j++) {
 		struct request *request = &crowd->requests[(size_t)member * settings->flight + j];
@@ -349,7 +348,6 @@ static bool ask_more(struct crowd *crowd, unsigned int member)
 			note(&thread->get, request->began, request->result, settings->block);
 		if (request->busy && !request->done)
 			continue;
-		full = false;
 		request->busy = true;
 		request->done = false;
 		request->began = now();
@@ -357,13 +355,12 @@ static bool ask_more(struct crowd *crowd, unsigned int member)
 					settings->block, next_offset(thread, &crowd->at), came_back, request))
 			request->busy = false;
 	}
-	return full;
 }
 
-/* Each takes what has come; with --lazy it is waited for one after the other, and all others take nothing. */
+/* Each takes what has come; with --lazy they ask, and take nothing. */
 static void *crowd_thread(void *context)
 {
-	static const struct timespec moment = { .tv_nsec = 200000 };
+	static const struct timespec moment = { .tv_nsec = 500000 };
 	struct thread *thread = context;
 	const struct settings *settings = thread->settings;
 	struct phase *phase = &thread->get;
@@ -378,14 +375,12 @@ static void *crowd_thread(void *context)
 		int came = 0;
 
 		for (unsigned int i = 0; i < crowd.members; i++) {
-			bool full = ask_more(&crowd, i);
-
-			if (!settings->lazy)
-				came += settings->way->poll(crowd.clients[i]);
-			else if (full)
-				settings->way->wait(crowd.clients[i]);
+			ask_more(&crowd, i);
+			came += settings->way->poll(crowd.clients[i]);
 		}
-		if (!settings->lazy && !came)
+		while (settings->lazy && now() < until)
+			(void)nanosleep(&moment, NULL);
+		if (!came)
 			(void)nanosleep(&moment, NULL);
 	}
 	phase->elapsed = now() - began;

@@ -372,33 +372,73 @@ def durable_run(lab, seconds, results):
     results.setdefault(f"4 KiB durable writes: virgod, {DURABLE_WRITERS} clients, one file", []).append(one)
 
 
+class Crowd:
+    """Many clients at once, while something else is looked at."""
+
+    def __init__(self, lab, seconds, lazy):
+        # What nobody takes lies in the kernel's memory for TCP, which is bounded for all together: not too much of it.
+        options = {"threads": 2, "clients": CROWD, "flight": 1 if lazy else CROWD_FLIGHT, "block": 1 << 20,
+                   "file-bytes": CACHED_BYTES, "seconds": seconds}
+        self.command = [f"{lab.build}/bench/files", "virgo", "pool", "crowd", "cached",
+                        *[word for name, value in options.items() for word in (f"--{name}", str(value))],
+                        *(["--lazy"] if lazy else [])]
+        lab.commands.append(shlex.join(self.command))
+        self.output = tempfile.TemporaryFile(mode="w+")
+        self.child = subprocess.Popen(self.command, stdout=self.output, stderr=self.output, stdin=subprocess.DEVNULL,
+                                      env=dict(os.environ, **lab.virgod.environment()))
+
+    def ended(self):
+        return self.child.poll() is not None
+
+    def stop(self):
+        if not self.ended():
+            self.child.kill()
+        self.child.wait()
+
+    def sample(self):
+        self.output.seek(0)
+        text = self.output.read()
+        if self.child.returncode:
+            raise BenchError(f"{shlex.join(self.command)}: {text.strip()[-400:]}")
+        return json.loads(text)["data"]
+
+
 def crowd_run(lab, seconds, results):
-    """The daemon's memory while a crowd has more on its way than it takes."""
+    """The daemon's memory while a crowd streams; and one who reads beside a crowd that takes nothing."""
+    if not os.path.exists(f"{lab.virgod.folder}/cached"):
+        make_file(f"{lab.virgod.folder}/cached", CACHED_BYTES)
     before = highest = resident_bytes(lab.virgod.pid)
-    options = {"threads": 2, "clients": CROWD, "flight": CROWD_FLIGHT, "block": 1 << 20, "file-bytes": CACHED_BYTES,
-               "seconds": max(seconds, 1)}
-    command = [f"{lab.build}/bench/files", "virgo", "pool", "crowd", "cached",
-               *[word for name, value in options.items() for word in (f"--{name}", str(value))]]
-    lab.commands.append(shlex.join(command))
-    with tempfile.TemporaryFile(mode="w+") as output:
-        child = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-                                 env=dict(os.environ, **lab.virgod.environment()))
-        try:
-            deadline = time.monotonic() + 120
-            while child.poll() is None and time.monotonic() < deadline:
-                highest = max(highest, resident_bytes(lab.virgod.pid))
-                time.sleep(0.02)
-        finally:
-            if child.poll() is None:
-                child.kill()
-            child.wait()
-        output.seek(0)
-        text = output.read()
-    if child.returncode:
-        raise BenchError(f"{shlex.join(command)}: {text.strip()[-400:]}")
-    sample = json.loads(text)["data"]
-    sample |= {"before": before, "highest": highest, "asked": CROWD * CROWD_FLIGHT << 20}
+    crowd = Crowd(lab, max(seconds, 1), False)
+    try:
+        deadline = time.monotonic() + 120
+        while not crowd.ended() and time.monotonic() < deadline:
+            highest = max(highest, resident_bytes(lab.virgod.pid))
+            time.sleep(0.02)
+    finally:
+        crowd.stop()
+    sample = crowd.sample() | {"before": before, "highest": highest, "asked": CROWD * CROWD_FLIGHT << 20}
     results.setdefault(f"{CROWD} clients, {CROWD_FLIGHT} MiB on the way to each", []).append(sample)
+
+    def alone():
+        return lab.files("virgo", "pool", "data", "cached", seconds=seconds, block=1 << 20, flight=8,
+                         file_bytes=CACHED_BYTES)["data"]
+
+    results.setdefault("one who reads, alone", []).append(alone())
+    connected = connections(lab.virgod.file_port)
+    crowd = Crowd(lab, 4 * seconds + 20, True)
+    try:
+        deadline = time.monotonic() + 60
+        while connections(lab.virgod.file_port) < connected + CROWD and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1)  # until all that was asked for lies ready
+        results.setdefault(f"one who reads, beside {CROWD} who take nothing of 1 MiB each", []).append(alone())
+    finally:
+        crowd.stop()
+
+
+def connections(port):
+    with open("/proc/net/tcp") as file:
+        return sum(1 for line in file if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "01")
 
 
 def versions():
@@ -498,9 +538,12 @@ def durable_bars(durable):
 
 
 def crowd_bars(crowd):
-    return [Bar(f"the daemon's memory with {name}: growth / what is asked for", 0.25, False,
-                [sample["highest"] - sample["before"] for sample in samples], column(samples, "asked"))
-            for name, samples in crowd.items()]
+    many, one, beside = crowd.items()
+    return [
+        Bar(f"the daemon's memory with {many[0]}: growth / what is asked for", 0.25, False,
+            [sample["highest"] - sample["before"] for sample in many[1]], column(many[1], "asked")),
+        Bar(f"{beside[0]} / alone, rate", 0.7, True, column(beside[1], "bytes_rate"), column(one[1], "bytes_rate")),
+    ]
 
 
 def bars_of(results):
@@ -525,8 +568,10 @@ def tables(results):
         rows.append([name, rate, scaled(column(samples, "bytes_rate"), 1 << 20, 0), busy])
     lines += ["", "Blocks:", ""]
     lines += table(["what", "thousand a second", "MiB/s", "server's processor µs a request"], rows)
-    rows = [[name, scaled(column(samples, "bytes_rate"), 1 << 20, 0), scaled(column(samples, "before"), 1 << 20, 0),
-             scaled(column(samples, "highest"), 1 << 20, 0)] for name, samples in results["crowd"].items()]
+    rows = [[name, scaled(column(samples, "bytes_rate"), 1 << 20, 0)]
+            + [scaled(column(samples, field), 1 << 20, 0) if field in samples[0] else ""
+               for field in ("before", "highest")]
+            for name, samples in results["crowd"].items()]
     lines += ["", "Many clients:", ""] + table(["what", "MiB/s", "daemon before, MiB", "daemon at most, MiB"], rows)
     if results["absent"]:
         lines += ["", "Not measured:", ""] + [f"* {what}" for what in results["absent"]]
