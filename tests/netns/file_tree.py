@@ -11,7 +11,7 @@ import time
 from file_node import LONG, PORT, Tests, same
 from file_pool import Cluster, Pool, Refused, settle
 from file_tree_kill import directories_under_kill, names_under_kill
-from file_wire import CREATE, EXCLUSIVE, NO_REPLACE, PIECE, RDWR, READ, STRIPED, WRITE
+from file_wire import CHANGE, CREATE, EXCLUSIVE, MODE, MODIFIED, NO_REPLACE, PIECE, RDWR, READ, STRIPED, WRITE
 
 COUNT = 24  # names, so that each of three nodes has some, and each pair of them
 
@@ -116,8 +116,13 @@ def directories(cluster, pool):
         pool.mkdir(f"d{i}/in")
         for name in names_of(f"d{i}/in")[:8]:
             pool.put(name, b"1")
+        pool.ask("XATTR_SET", f"d{i}", body=struct.pack(">II", 6, 0) + b"user.a" + b"value%d" % i)
+        pool.ask("CHANGE", f"d{i}", body=CHANGE.pack(MODE | MODIFIED, 0o750, 0, 0, 0, 0, 1234567890 * 10**9 + i))
     for i in range(6):
         pool.rename(f"d{i}", f"e{i}")
+        same(pool.ask("XATTR_GET", f"e{i}", body=b"user.a").body, b"value%d" % i)
+        stat = pool.stat(f"e{i}")
+        same((stat.mode, stat.modified), (0o40750, 1234567890 * 10**9 + i), "what the directory was")
         refused(errno.ENOENT, pool.stat, f"d{i}")
         refused(errno.ENOENT, pool.put, f"d{i}/in/f", b"")
         for name in names_of(f"e{i}/in")[:8]:

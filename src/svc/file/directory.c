@@ -131,8 +131,37 @@ static int remove_note(struct vg_tree_task *task)
 	return vg_tree_note_remove(task->root, "moves", task->id);
 }
 
+/* ---- what it is, to the node of its new name ---- */
+
+static void on_attributes(struct vg_tree_task *task, const struct vg_tree_reply *reply)
+{
+	if (reply->error == -EHOSTDOWN)
+		vg_mend_later(task, shift);
+	else
+		vg_task_work(task, remove_note, note_removed);
+}
+
+static int read_attributes(struct vg_tree_task *task)
+{
+	int length = vg_tree_attributes_read(task->root, task->other, task->buffer, VG_TREE_ATTRIBUTES_MAX);
+
+	task->buffer_length = length > 0 ? (__u32)length : 0;
+	return length < 0 ? length : 0;
+}
+
+static void attributes_read(struct vg_tree_task *task, int result)
+{
+	if (result) /* it has been renamed on since */
+		vg_task_work(task, remove_note, note_removed);
+	else
+		vg_tree_ask(task, task->other_node, VG_HOME_ARGUMENT(VG_HOME_ATTRIBUTES, 0, 0, 0), task->other,
+			    task->other_length, (const char *)task->buffer, task->buffer_length, on_attributes);
+}
+
 static void shifted(struct vg_tree_task *task)
 {
+	struct vg_file_pool *pool = task->tree->pool;
+
 	if (task->error) {
 		if (task->error != task->result)
 			vg_log(VG_LOG_NOTICE, "renaming a directory has to wait",
@@ -140,9 +169,15 @@ static void shifted(struct vg_tree_task *task)
 			       strerror(-task->error));
 		task->result = task->error;
 		vg_mend_later(task, shift);
-	} else {
-		vg_task_work(task, remove_note, note_removed);
+		return;
 	}
+	task->other_node = vg_tree_owner(task->tree, task->other, task->other_length);
+	if (!task->buffer && task->other_node != task->tree->self)
+		task->buffer = vg_file_alloc(pool, VG_TREE_ATTRIBUTES_MAX);
+	if (task->buffer)
+		vg_task_work(task, read_attributes, attributes_read);
+	else
+		vg_task_work(task, remove_note, note_removed);
 }
 
 static void shift(struct vg_tree_task *task)

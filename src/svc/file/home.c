@@ -49,6 +49,12 @@ static int empty(struct vg_file_op *op)
 	return vg_tree_empty(op->pool->root_fd, op->path, &mine);
 }
 
+static int attributes(struct vg_file_op *op)
+{
+	return vg_tree_attributes_write(op->pool->root_fd, op->path, op->body, op->body_length,
+					op->pool->settings->ids);
+}
+
 static int drop(struct vg_file_op *op)
 {
 	return vg_tree_drop(op->pool->root_fd, op->path);
@@ -98,6 +104,7 @@ static const struct {
 	[VG_HOME_MOVE] = { move, .has_other = true, .leaves_trash = true },
 	[VG_HOME_LINK] = { link_object, .has_other = true },
 	[VG_HOME_EMPTY] = { empty },
+	[VG_HOME_ATTRIBUTES] = { attributes },
 	[VG_HOME_DROP] = { drop },
 	[VG_HOME_SHIFT] = { shift, .has_other = true },
 	[VG_HOME_PIECE_MAKE] = { piece_make },
@@ -180,7 +187,10 @@ void vg_tree_home(struct vg_file_op *op)
 		vg_op_fail(op, -EPERM);
 		return;
 	}
-	if (!op->other && op->body_length) {
+	if (own->verb == VG_HOME_ATTRIBUTES) {
+		if (op->body_length < sizeof(struct vg_tree_attributes))
+			own->verb = VG_HOME_VERBS;
+	} else if (!op->other && op->body_length) {
 		int error = -vg_file_path_check(op->body, op->body_length);
 
 		error = error ?: vg_op_set_other(op, op->export, op->body, op->body_length);

@@ -61,7 +61,7 @@ static const struct vg_file_operation operations[] = {
 	AT(UNWATCH) = { vg_unwatch_run, ONCE },
 	AT(LOCK) = { vg_lock_run, IDENT | ONCE, sizeof(struct vg_file_lock), sizeof(struct vg_file_lock) },
 	/* A path and what goes before it is checked there. */
-	AT(HOME) = { vg_tree_home, KEY | VG_FILE_NODES_ONLY, 0, VG_FILE_PATH_MAX },
+	AT(HOME) = { vg_tree_home, KEY | VG_FILE_NODES_ONLY, 0, XATTR_BODY_MAX },
 #undef AT
 };
 

@@ -196,6 +196,7 @@ static void task_put(struct vg_tree_task *task)
 		vg_gate_unlock(tree, task->other_lock);
 	if (task->lock)
 		vg_gate_unlock(tree, task->lock);
+	vg_file_free(tree->pool, task->buffer);
 	if (task->owns_paths)
 		vg_file_free(tree->pool, task->path);
 	task->next = tree->tasks_free;

@@ -511,3 +511,92 @@ int vg_tree_shift(int root, const char *from, const char *to, bool must, __u32 m
 	}
 	return error ?: must ? must_have(root, to, mode) : 0;
 }
+
+/* ---- attributes of directories ---------------------------------------------------------------------------------- */
+
+/* One extended attribute behind the others; false: it has no room. */
+static bool pack_attribute(int fd, const char *name, __u8 *at, size_t room, size_t *ret_length)
+{
+	size_t name_length = strlen(name) + 1;
+	ssize_t length;
+	__u32 value_length;
+
+	if (room < name_length + sizeof(value_length))
+		return false;
+	length = fgetxattr(fd, name, at + name_length + sizeof(value_length),
+			   room - name_length - sizeof(value_length));
+	if (length < 0)
+		return false;
+	value_length = (__u32)length;
+	memcpy(at, name, name_length);
+	memcpy(at + name_length, &value_length, sizeof(value_length));
+	*ret_length = name_length + sizeof(value_length) + value_length;
+	return true;
+}
+
+int vg_tree_attributes_read(int root, const char *path, void *buffer, __u32 bytes)
+{
+	struct vg_tree_attributes *attributes = buffer;
+	size_t at = sizeof(*attributes), length = 0;
+	char names[4096];
+	struct stat stat;
+	ssize_t names_length;
+	int fd = vg_tree_beneath(root, path, O_RDONLY | O_DIRECTORY);
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &stat)) {
+		close(fd);
+		return -EIO;
+	}
+	*attributes = (struct vg_tree_attributes){
+		.mode = stat.st_mode & 07777,
+		.uid = stat.st_uid,
+		.gid = stat.st_gid,
+		.accessed_s = (__u64)stat.st_atim.tv_sec,
+		.accessed_ns = (__u64)stat.st_atim.tv_nsec,
+		.modified_s = (__u64)stat.st_mtim.tv_sec,
+		.modified_ns = (__u64)stat.st_mtim.tv_nsec,
+	};
+	names_length = flistxattr(fd, names, sizeof(names));
+	for (ssize_t i = 0; i < names_length; i += (ssize_t)strlen(names + i) + 1)
+		if (!strncmp(names + i, "user.", 5) &&
+		    pack_attribute(fd, names + i, (__u8 *)buffer + at, bytes - at, &length))
+			at += length;
+	close(fd);
+	return (int)at;
+}
+
+int vg_tree_attributes_write(int root, const char *path, const void *buffer, __u32 length, bool owners)
+{
+	const struct vg_tree_attributes *attributes = buffer;
+	const __u8 *at = attributes->extended, *end = (const __u8 *)buffer + length;
+	int fd = vg_tree_beneath(root, path, O_RDONLY | O_DIRECTORY), error = 0;
+
+	if (fd < 0)
+		return fd;
+	while (at < end) {
+		const char *name = (const char *)at;
+		const __u8 *value = memchr(at, '\0', (size_t)(end - at));
+		__u32 value_length;
+
+		if (!value || end - value < 1 + (ssize_t)sizeof(value_length))
+			break;
+		memcpy(&value_length, value + 1, sizeof(value_length));
+		value += 1 + sizeof(value_length);
+		if (value_length > end - value || strncmp(name, "user.", 5))
+			break;
+		if (fsetxattr(fd, name, value, value_length, 0))
+			error = -errno;
+		at = value + value_length;
+	}
+	if (owners && fchown(fd, attributes->uid, attributes->gid))
+		error = -errno;
+	if (fchmod(fd, attributes->mode & 07777))
+		error = -errno;
+	if (futimens(fd, (struct timespec[]){ { (time_t)attributes->accessed_s, (long)attributes->accessed_ns },
+					      { (time_t)attributes->modified_s, (long)attributes->modified_ns } }))
+		error = -errno;
+	close(fd);
+	return error;
+}

@@ -51,6 +51,7 @@ enum vg_home_verb {
 	VG_HOME_DROP,	  /* remove it, here */
 	VG_HOME_SHIFT,	  /* its copy here is called `body` now; with MUST: there has to be one */
 	VG_HOME_THAW,
+	VG_HOME_ATTRIBUTES, /* of a directory that has come here: body: struct vg_tree_attributes */
 	VG_HOME_PIECE_MAKE, /* key: "<id>.<index>" */
 	VG_HOME_PIECE_DROP,
 	VG_HOME_SPACE,	  /* → argument: bytes available; ident: load */
@@ -142,6 +143,8 @@ struct vg_tree_task {
 	int (*work)(struct vg_tree_task *task); /* on a helper thread, which has the task meanwhile */
 	vg_task_result_fn worked;
 	int root; /* for it */
+	__u8 *buffer; /* for it; freed with the task */
+	__u32 buffer_length;
 	struct vg_stub stub;
 };
 
@@ -343,6 +346,18 @@ int vg_tree_note_read(int root, const char *kind, __u64 id, char text[VG_TREE_NO
 int vg_tree_note_remove(int root, const char *kind, __u64 id);
 /* The numbers of all of a kind; fn: false: enough. */
 int vg_tree_notes(int root, const char *kind, bool (*fn)(void *context, __u64 id), void *context);
+/*
+ * What a directory takes along to the node of its new name: as many of its extended attributes as have room. Read: its
+ * length. Between nodes of one kind of machine.
+ */
+#define VG_TREE_ATTRIBUTES_MAX 60000
+struct vg_tree_attributes {
+	__u32 mode, uid, gid, reserved;
+	__u64 accessed_s, accessed_ns, modified_s, modified_ns;
+	__u8 extended[]; /* name, NUL, length (4 bytes), value; … */
+};
+int vg_tree_attributes_read(int root, const char *path, void *buffer, __u32 bytes);
+int vg_tree_attributes_write(int root, const char *path, const void *buffer, __u32 length, bool owners);
 int vg_tree_make_own(int root); /* the pool's own directories */
 /* Striped files: stubs that are not yet and no longer names; the file that has its attributes; a piece's path. */
 int vg_tree_making_begin(int root, const struct vg_stub *stub);
