@@ -13,7 +13,7 @@ LAB_VIRGOD_FLAGS="--bpf off"
 . scripts/lab.sh
 trap lab_down EXIT
 trap 'exit 130' INT TERM
-tap_plan 72
+tap_plan 68
 
 lab_up 3
 for i in 0 1 2; do lab_start "$i" || echo "# node $i does not start"; done
