@@ -225,6 +225,11 @@ int vg_io_read(struct vg_io *io, int fd, const struct iovec *vectors, int count,
 {
 	return submit_vectors(READ, fd, vectors, count, offset, fn, owner, ret_op);
 }
+int vg_io_read_aside(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
+		     void *owner, vg_io_op *ret_op)
+{
+	return vg_io_read(io, fd, vectors, count, offset, fn, owner, ret_op);
+}
 int vg_io_write(struct vg_io *io, int fd, const struct iovec *vectors, int count, __u64 offset, vg_io_fn fn,
 		void *owner, vg_io_op *ret_op)
 {
