@@ -20,8 +20,8 @@ MEMORY_PORT = 30000
 class Node:
     """virgod with a file pool. Run inside a network namespace of the test's own: ports are the usual ones."""
 
-    def __init__(self, directory, *flags):
-        self.directory, self.flags = directory, list(flags)
+    def __init__(self, directory, *flags, address="127.0.0.1"):
+        self.directory, self.flags, self.address = directory, list(flags), address
         self.root = os.path.join(directory, "root")
         os.makedirs(self.root, exist_ok=True)
         self.process = None
@@ -30,13 +30,13 @@ class Node:
     def start(self):
         with open(os.path.join(self.directory, "log"), "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(BUILD, "virgod"), "--listen", "127.0.0.1", "--bpf", "off", "--arena-size", "16m",
+                [os.path.join(BUILD, "virgod"), "--listen", self.address, "--bpf", "off", "--arena-size", "16m",
                  "--heap-size", "256m", "--workers", "1", "--cpu-port", "0", "--file-root", self.root, *self.flags],
                 stdout=log, stderr=log)
         for _ in range(600):
             try:
                 # It must answer: the port of one that was killed may be open for a moment more.
-                link = Link(PORT, timeout=5)
+                link = Link(PORT, host=self.address, timeout=5)
                 link.ask("PING")
                 link.close()
                 return
@@ -73,7 +73,7 @@ class Node:
         self.start()
 
     def link(self, lease_ms=0, **named):
-        link = Link(PORT, **named)
+        link = Link(PORT, host=self.address, **named)
         reply = link.session(lease_ms)
         if reply.status:
             raise RuntimeError(f"no session: {reply}")
@@ -91,7 +91,7 @@ class Node:
                 os.unlink(path)
 
     def figure(self, name):
-        text = subprocess.run([os.path.join(BUILD, "virgo"), "status", "--json", "-n", "127.0.0.1"],
+        text = subprocess.run([os.path.join(BUILD, "virgo"), "status", "--json", "-n", self.address],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
         return subprocess.run(["jq", f"[.. | objects | .{name}? // empty][0]"], input=text, stdout=subprocess.PIPE,
                               text=True, check=False).stdout.strip()

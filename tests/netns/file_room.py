@@ -11,9 +11,9 @@ import stat
 import subprocess
 import sys
 
-from file_node import LONG, PORT, Node, Tests, fails, fine, same
-from file_wire import (APPEND, CHANGE, COPY, CREATE, DURABLE, EXCHANGE, EXCLUSIVE, KEEP_SIZE, OK, RDWR, READ, SESSION, SIZE,
-                       TRUNCATE, UNAUTHORIZED, Link, opening)
+from file_node import LONG, MEMORY_PORT, PORT, Node, Tests, fails, fine, same, soon
+from file_wire import (APPEND, CHANGE, COPY, CREATE, DURABLE, EVENT, EXCHANGE, EXCLUSIVE, KEEP_SIZE, OK, RDWR, READ,
+                       SESSION, SIZE, TRUNCATE, UNAUTHORIZED, WRONG_NODE, Link, opening)
 
 DIRECTORY, FULL, FAILING = sys.argv[1:4]
 ONLY = sys.argv[4:]
@@ -153,6 +153,53 @@ def exports_have_quotas(node):
         fine(alice.ask("RMDIR", f"d{i}"))
     fine(alice.ask("UNLINK", "big"))
     same(alice.statfs()[3], 20)
+
+
+class Together:
+    """One client of several nodes: asks on as it is told."""
+
+    def __init__(self, nodes, key):
+        self.links = [node.link(key=key) for node in nodes]
+
+    def ask(self, opcode, path=b"", flags=0, **named):
+        node = 0
+        for _ in range(8):
+            reply = self.links[node].ask(opcode, path, flags=flags, **named)
+            if reply.status != WRONG_NODE:
+                break
+            node, flags = reply.argument, flags | reply.partition
+        return reply
+
+
+def exports_of_many_nodes(exports, key):
+    """an export is the same on all nodes, and each change of a name is told once"""
+    table = ",".join(f"127.0.0.{i}:{MEMORY_PORT}/0/{PORT}" for i in (1, 2, 3))
+    nodes = [Node(os.path.join(DIRECTORY, f"many{i}"), "--nodes", table, "--node", str(i), "--key-file", key,
+                  "--file-exports", exports, address=f"127.0.0.{i + 1}") for i in range(3)]
+    try:
+        alice, all_, anybody = (Together(nodes, who) for who in (ALICE, CLUSTER, None))
+        soon(lambda: not all_.ask("MKDIR", "home/alice/d", argument=0o755).error, "the nodes have found each other")
+        watches = [fine(link.ask("WATCH", "", argument=0x3c0)).ident for link in alice.links]
+        for i in range(12):
+            fine(alice.ask("PUT", f"f{i}", argument=opening(CREATE, 0o644), body=b"%d" % i))
+        for i in range(12):
+            same(fine(all_.ask("FETCH", f"home/alice/f{i}")).body[80:], b"%d" % i)
+            fails(anybody.ask("FETCH", f"f{i}"), errno.ENOENT)
+            fails(anybody.ask("FETCH", f"home/alice/f{i}"), errno.ENOENT)
+        lists = [link.list("") for link in alice.links]
+        same(sorted(name for names in lists for name in names), sorted([b"d"] + [b"f%d" % i for i in range(12)]))
+        fails(alice.ask("RENAME", "f0", body=b"../../f0"), errno.EINVAL)
+        for i in range(12):
+            fine(alice.ask("RENAME", f"f{i}", body=b"d/g%d" % i))
+            fine(alice.ask("UNLINK", f"d/g{i}"))
+        seen = []
+        for link, watch in zip(alice.links, watches):
+            fine(link.ask("PING"))
+            seen += [(EVENT.unpack(event.body[:16])[0], event.body[16:]) for event in link.events if event.ident == watch]
+        same(sorted(seen), sorted((mask, b"f%d" % i) for i in range(12) for mask in (0x100, 0x40)), "events")
+    finally:
+        ends = [node.stop() for node in nodes]
+    same(ends, [0, 0, 0], "".join(node.log()[-1000:] for node in nodes))
 
 
 def exports_are_checked():
@@ -407,6 +454,7 @@ def main():
     exports = write_file(os.path.join(DIRECTORY, "exports"), EXPORTS)
     key = write_file(os.path.join(DIRECTORY, "key"), hexadecimal(CLUSTER) + "\n")
     check(exports_are_checked)
+    check(exports_of_many_nodes, exports, key)
     with_node("exports", ["--file-exports", exports, "--key-file", key],
               (exports_confine, exports_keep_apart, exports_read_only, exports_have_quotas))
     with_node("quotas", ["--file-quota-bytes", str(QUOTA_BYTES), "--file-quota-files", str(QUOTA_FILES)],

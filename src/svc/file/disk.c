@@ -365,6 +365,13 @@ int vg_disk_change(int root_fd, const char *path, int fd, const struct vg_file_c
 
 /* ---- names ----------------------------------------------------------------------------------------------------- */
 
+/* What was just made. Somebody may have taken it away already: it was made all the same. */
+static void stat_made(int dir_fd, const char *name, mode_t mode, struct statx *ret_stat)
+{
+	if (vg_disk_stat_at(dir_fd, name, ret_stat))
+		*ret_stat = (struct statx){ .stx_mode = (__u16)mode };
+}
+
 int vg_disk_mkdir(int root_fd, const char *path, mode_t mode, struct statx *ret_stat)
 {
 	const char *name;
@@ -373,7 +380,8 @@ int vg_disk_mkdir(int root_fd, const char *path, mode_t mode, struct statx *ret_
 	if (dir_fd < 0)
 		return dir_fd;
 	error = mkdirat(dir_fd, name, mode) ? -errno : 0;
-	error = error ?: vg_disk_stat_at(dir_fd, name, ret_stat);
+	if (!error)
+		stat_made(dir_fd, name, S_IFDIR | mode, ret_stat);
 	parent_close(root_fd, dir_fd);
 	return error;
 }
@@ -482,7 +490,8 @@ int vg_disk_symlink(int root_fd, const char *target, const char *path, struct st
 	if (dir_fd < 0)
 		return dir_fd;
 	error = symlinkat(target, dir_fd, name) ? -errno : 0;
-	error = error ?: vg_disk_stat_at(dir_fd, name, ret_stat);
+	if (!error)
+		stat_made(dir_fd, name, S_IFLNK | 0777, ret_stat);
 	parent_close(root_fd, dir_fd);
 	return error;
 }

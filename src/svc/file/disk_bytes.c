@@ -224,6 +224,16 @@ static int put_bytes(struct vg_file_op *op, int fd)
 	return error ?: vg_disk_fstat(fd, &own->stat);
 }
 
+/* Refused for its length, before there was any of it: as if nothing had been asked, if the name is still its own. */
+static void unmake(struct vg_file_op *op, const struct vg_quota_entry *entry)
+{
+	struct vg_quota_name name;
+
+	if (!vg_quota_name_begin(op->pool, op->path, &name) && name.entry == entry)
+		(void)vg_disk_unlink(op->pool->root_fd, op->path, true, NULL, op->target);
+	vg_quota_name_end(op->pool, &name);
+}
+
 int vg_disk_put(struct vg_file_op *op)
 {
 	struct vg_bytes_op *own = vg_bytes_op(op);
@@ -236,9 +246,8 @@ int vg_disk_put(struct vg_file_op *op)
 	if (fd < 0)
 		return fd == -ENOENT && op->quota.none_more ? -EDQUOT : fd;
 	error = vg_quota_enter(op->pool, op->path, fd, &entry) ?: put_bytes(op, fd);
-	/* Refused for its length, before there was any of it: as if nothing had been asked. */
 	if (error == -EDQUOT && own->created && !own->stat.stx_size)
-		(void)vg_disk_unlink(op->pool->root_fd, op->path, true, NULL, op->target);
+		unmake(op, entry);
 	vg_quota_leave(op->pool, entry, fd);
 	vg_disk_close(fd);
 	return error;

@@ -61,15 +61,15 @@ struct vg_quota_entry;
 int vg_quota_enter(struct vg_file_pool *pool, const char *path, int fd, struct vg_quota_entry **ret_entry);
 void vg_quota_leave(struct vg_file_pool *pool, struct vg_quota_entry *entry, int fd);
 /*
- * The same by name; `goes`: around what takes that name away. _end in any case. Besides errors as above: there is no
- * such name, then nothing must be done either.
+ * The same by name, around what takes that name away or changes what has it: no name goes meanwhile. _end in any case.
+ * Besides errors as above: there is no such name, then nothing must be done either.
  */
 struct vg_quota_name {
 	int fd;
 	bool locked;
 	struct vg_quota_entry *entry;
 };
-int vg_quota_name_begin(struct vg_file_pool *pool, const char *path, bool goes, struct vg_quota_name *ret_name);
+int vg_quota_name_begin(struct vg_file_pool *pool, const char *path, struct vg_quota_name *ret_name);
 void vg_quota_name_end(struct vg_file_pool *pool, const struct vg_quota_name *name);
 /* vg_disk_rename, which may take a name away. */
 int vg_quota_rename(struct vg_file_pool *pool, const char *from, const char *to, unsigned int flags, bool stubs,

@@ -199,7 +199,7 @@ static int change_work(struct vg_file_op *op)
 	struct vg_quota_name length = { .fd = -1 };
 
 	if (fd < 0 && change->mask & VG_HTOBE32(VG_FILE_CHANGE_SIZE))
-		error = vg_quota_name_begin(op->pool, op->path, false, &length);
+		error = vg_quota_name_begin(op->pool, op->path, &length);
 	error = error ?: vg_disk_change(root_of(op), op->path, fd, change, op->pool->settings->ids,
 					op->quoted ? op->quota.bytes : ~0ull, &op->own.name.before,
 					&op->own.name.stat, op->target);
@@ -302,7 +302,7 @@ void vg_name_mkdir(struct vg_file_op *op)
 static int rmdir_work(struct vg_file_op *op)
 {
 	struct vg_quota_name gone;
-	int error = vg_quota_name_begin(op->pool, op->path, true, &gone) ?: vg_disk_rmdir(root_of(op), op->path);
+	int error = vg_quota_name_begin(op->pool, op->path, &gone) ?: vg_disk_rmdir(root_of(op), op->path);
 
 	vg_quota_name_end(op->pool, &gone);
 	return error;
@@ -316,7 +316,7 @@ void vg_name_rmdir(struct vg_file_op *op)
 static int unlink_work(struct vg_file_op *op)
 {
 	struct vg_quota_name gone;
-	int error = vg_quota_name_begin(op->pool, op->path, true, &gone);
+	int error = vg_quota_name_begin(op->pool, op->path, &gone);
 
 	error = error ?: vg_disk_unlink(root_of(op), op->path, sees_stubs(op), NULL, op->target);
 	vg_quota_name_end(op->pool, &gone);

@@ -40,7 +40,7 @@ struct vg_quota_sum {
 #define VG_QUOTA_BUCKETS 4096
 struct vg_quotas {
 	pthread_mutex_t lock; /* the numbers and the entries; held for a look at a file, never while one is changed */
-	pthread_mutex_t names; /* held while a name goes; taken first */
+	pthread_mutex_t names; /* held while a name goes, or is relied on; taken first */
 	__u32 count;
 	struct vg_quota quota[VG_QUOTAS_MAX];
 	struct vg_quota_sum gained[VG_QUOTAS_MAX]; /* what has come since counting began */

@@ -227,7 +227,7 @@ void vg_quota_leave(struct vg_file_pool *pool, struct vg_quota_entry *entry, int
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-int vg_quota_name_begin(struct vg_file_pool *pool, const char *path, bool goes, struct vg_quota_name *ret_name)
+int vg_quota_name_begin(struct vg_file_pool *pool, const char *path, struct vg_quota_name *ret_name)
 {
 	struct vg_quotas *quotas = pool->quotas;
 	char target[VG_FILE_TARGET_MAX];
@@ -236,11 +236,8 @@ int vg_quota_name_begin(struct vg_file_pool *pool, const char *path, bool goes, 
 	*ret_name = (struct vg_quota_name){ .fd = -1 };
 	if (!quotas)
 		return 0;
-	if (goes) {
-		/* What has the name now has it still when it goes. */
-		pthread_mutex_lock(&quotas->names);
-		ret_name->locked = true;
-	}
+	pthread_mutex_lock(&quotas->names); /* what has the name now has it until the end */
+	ret_name->locked = true;
 	ret_name->fd = vg_disk_open(pool->root_fd, path, O_PATH, 0, NULL, target);
 	if (ret_name->fd < 0)
 		return ret_name->fd;
@@ -273,7 +270,7 @@ int vg_quota_rename(struct vg_file_pool *pool, const char *from, const char *to,
 		return vg_disk_rename(pool->root_fd, from, to, flags, stubs, NULL, ret_target);
 	for (int i = 0; i < RACES_MAX && error == -EEXIST; i++) {
 		struct vg_quota_name gone;
-		bool there = !vg_quota_name_begin(pool, to, true, &gone);
+		bool there = !vg_quota_name_begin(pool, to, &gone);
 
 		/* Where nothing was seen to go nothing goes. */
 		error = vg_disk_rename(pool->root_fd, from, to, there || flags ? flags : RENAME_NOREPLACE, stubs, NULL,

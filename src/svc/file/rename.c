@@ -42,7 +42,7 @@ static int unlink_here(struct vg_tree_task *task)
 {
 	struct vg_file_op *op = task->op;
 	struct vg_quota_name gone;
-	int error = vg_quota_name_begin(op->pool, task->path, true, &gone);
+	int error = vg_quota_name_begin(op->pool, task->path, &gone);
 
 	error = error ?: vg_disk_unlink(task->root, task->path, false, NULL, op->target);
 	vg_quota_name_end(op->pool, &gone);
