@@ -272,6 +272,26 @@ def text(cluster, pool):
         pool.unlink(f"t{i}.txt")
 
 
+def quotas(cluster, pool):
+    """what is written and removed over nodes is counted where it is"""
+    def free():
+        return [pool.link(node).statfs()[1] for node in range(3)]
+
+    pool.mkdir("q")
+    before = free()
+    for i in range(COUNT):
+        pool.put(f"q/f{i}", b"x" * 10000)
+        pool.rename(f"q/f{i}", f"q/g{i}")
+        pool.put(f"q/f{i}", b"y" * 5000)
+    same(sum(before) - sum(free()), COUNT * 15000, "bytes")
+    for i in range(COUNT):
+        pool.rename(f"q/f{i}", f"q/g{i}")
+    for i in range(COUNT):
+        pool.unlink(f"q/g{i}")
+    same(free(), before, "bytes that are free")
+    pool.rmdir("q")
+
+
 def strangers(cluster, pool):
     """what nodes ask of each other is not asked by others"""
     link = pool.link(0)
@@ -284,15 +304,18 @@ def strangers(cluster, pool):
 def main():
     directory, only = sys.argv[1], sys.argv[2:]
     tests = Tests()
-    checks = [names, renames, links, directories, pinned, striped, text, dead_node, strangers]
+    checks = [names, renames, links, directories, pinned, striped, text, dead_node, quotas, strangers]
     placements = ["hash", "leastused"]
     for placement in placements:
-        cluster = Cluster(os.path.join(directory, placement), 3, "--file-placement", placement)
+        flags = [] if placement == "hash" else ["--file-quota-bytes", "1g", "--file-quota-files", "10000"]
+        cluster = Cluster(os.path.join(directory, placement), 3, "--file-placement", placement, *flags)
         if placement != "hash":
             time.sleep(1.5)  # the nodes ask each other once a second for what room there is
         try:
             for check in checks:
-                if (only and check.__name__ not in only) or (placement != "hash" and check in (dead_node, pinned)):
+                if only and check.__name__ not in only:
+                    continue
+                if check in ([quotas] if placement == "hash" else [dead_node, pinned]):
                     continue
                 begun = time.time()
                 tests.run(check, cluster, Pool(cluster))

@@ -45,6 +45,8 @@ void vg_quotas_deinit(struct vg_file_pool *pool);
  * what a CHANGE or PUT by path may make the file longer.
  */
 bool vg_quota_begin(struct vg_file_op *op);
+/* The same for a file that is made here for its name's node (FILE_HOME). */
+bool vg_quota_made_elsewhere(struct vg_file_op *op);
 /* It has ended, and op->quoted is set: what was reserved is free again. */
 void vg_quota_settle(struct vg_file_op *op);
 void vg_quota_descriptor_opened(struct vg_file_descriptor *descriptor, const struct vg_file_op *op);

@@ -4,7 +4,16 @@
 #include <string.h>
 
 #include "svc/file/disk.h"
+#include "svc/file/hold.h"
 #include "svc/file/tree_inner.h"
+
+int vg_tree_goes_begin(struct vg_file_pool *pool, const char *path, struct vg_quota_name *ret_name)
+{
+	int error = vg_quota_name_begin(pool, path, ret_name);
+
+	/* Nothing, or a stub, which nobody has counted. */
+	return error == -ENOENT || error == -EREMOTE ? 0 : error;
+}
 
 /* Run on a helper thread: the op's own path and other, and vg_home_own. */
 static int look(struct vg_file_op *op)
@@ -20,19 +29,32 @@ static int look(struct vg_file_op *op)
 
 static int create(struct vg_file_op *op)
 {
-	return vg_tree_create(op->pool->root_fd, op->path, vg_home_own(op)->mode);
+	int error;
+
+	vg_quota_make_begin(op);
+	error = vg_tree_create(op->pool->root_fd, op->path, vg_home_own(op)->mode);
+	vg_quota_make_end(op, !error);
+	return error;
 }
 
 static int unlink_object(struct vg_file_op *op)
 {
-	return vg_tree_unlink(op->pool->root_fd, op->path);
+	struct vg_quota_name gone;
+	int error = vg_tree_goes_begin(op->pool, op->path, &gone) ?: vg_tree_unlink(op->pool->root_fd, op->path);
+
+	vg_quota_name_end(op->pool, &gone);
+	return error;
 }
 
 static int move(struct vg_file_op *op)
 {
 	struct vg_home_own *own = vg_home_own(op);
-	int result = vg_tree_move(op->pool->root_fd, op->path, op->other, own->flags & VG_HOME_NO_REPLACE);
+	struct vg_quota_name gone;
+	int result = vg_tree_goes_begin(op->pool, op->other, &gone);
 
+	if (!result)
+		result = vg_tree_move(op->pool->root_fd, op->path, op->other, own->flags & VG_HOME_NO_REPLACE);
+	vg_quota_name_end(op->pool, &gone);
 	own->result = result == 1;
 	return result < 0 ? result : 0;
 }
@@ -206,6 +228,6 @@ void vg_tree_home(struct vg_file_op *op)
 		return;
 	if (own->verb >= VG_HOME_VERBS || !verbs[own->verb].work || (verbs[own->verb].has_other && !op->other))
 		vg_op_fail(op, -EINVAL);
-	else
+	else if (own->verb != VG_HOME_CREATE || vg_quota_made_elsewhere(op))
 		vg_op_work(op, verbs[own->verb].work, on_done);
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "svc/file/hold.h"
 #include "svc/file/tree_inner.h"
 
 static struct vg_name_lock *lock_of(struct vg_tree_task *task)
@@ -185,7 +186,15 @@ static int point_to_home(struct vg_tree_task *task)
 {
 	const struct vg_name_lock *lock = task->prepared_lock;
 
-	return lock->home == task->tree->self ? 0 : vg_tree_stub_make(task->root, task->path, lock->home, true);
+	struct vg_quota_name gone;
+	int error;
+
+	if (lock->home == task->tree->self)
+		return 0;
+	error = vg_tree_goes_begin(task->tree->pool, task->path, &gone);
+	error = error ?: vg_tree_stub_make(task->root, task->path, lock->home, true);
+	vg_quota_name_end(task->tree->pool, &gone);
+	return error;
 }
 
 static void try_again(struct vg_tree_task *task);

@@ -267,6 +267,24 @@ bool vg_quota_begin(struct vg_file_op *op)
 
 /* ---- after it -------------------------------------------------------------------------------------------------- */
 
+bool vg_quota_made_elsewhere(struct vg_file_op *op)
+{
+	struct vg_quotas *quotas = op->pool->quotas;
+	int error = 0;
+
+	if (!quotas)
+		return true;
+	op->quota.which = vg_quotas_of_path(quotas, op->path, op->path_length);
+	error = vg_quotas_reserve(quotas, op->quota.which, 0, 1);
+	if (error) {
+		vg_op_fail(op, error);
+		return false;
+	}
+	op->quota.files = 1;
+	op->quoted = true;
+	return true;
+}
+
 void vg_quota_settle(struct vg_file_op *op)
 {
 	if (op->quota.descriptor)

@@ -42,14 +42,14 @@ static int unlink_here(struct vg_tree_task *task)
 {
 	struct vg_file_op *op = task->op;
 	struct vg_quota_name gone;
-	int error = vg_quota_name_begin(op->pool, task->path, &gone);
+	int error = vg_tree_goes_begin(op->pool, task->path, &gone);
 
 	error = error ?: vg_disk_unlink(task->root, task->path, false, NULL, op->target);
-	vg_quota_name_end(op->pool, &gone);
 	task->stub.kind = VG_STUB_NONE;
 	if (error == -EREMOTE &&
 	    vg_stub_parse(op->target, strlen(op->target), &task->stub) == VG_STUB_STRIPED)
-		return vg_tree_unlink(task->root, task->path);
+		error = vg_tree_unlink(task->root, task->path);
+	vg_quota_name_end(op->pool, &gone);
 	return error;
 }
 

@@ -293,6 +293,9 @@ void vg_mend_later(struct vg_tree_task *task, vg_task_fn then);
 void vg_mend_prepared(struct vg_tree *tree, struct vg_name_lock *lock);
 
 /* home.c */
+struct vg_quota_name;
+/* vg_quota_name_begin around what takes a name away, which may be nothing or a stub. Helper threads. */
+int vg_tree_goes_begin(struct vg_file_pool *pool, const char *path, struct vg_quota_name *ret_name);
 struct vg_home_own {
 	void *call; /* who asked, if this node did */
 	__u8 verb, flags;
