@@ -193,9 +193,16 @@ def exports_of_many_nodes(exports, key):
             fine(alice.ask("RENAME", f"f{i}", body=b"d/g%d" % i))
             fine(alice.ask("UNLINK", f"d/g{i}"))
         seen = []
-        for link, watch in zip(alice.links, watches):
-            fine(link.ask("PING"))
-            seen += [(EVENT.unpack(event.body[:16])[0], event.body[16:]) for event in link.events if event.ident == watch]
+
+        def all_told():
+            for link, watch in zip(alice.links, watches):
+                fine(link.ask("PING"))
+                seen.extend((EVENT.unpack(event.body[:16])[0], event.body[16:]) for event in link.events
+                            if event.ident == watch)
+                link.events = []
+            return len(seen) >= 24
+
+        soon(all_told, "events")
         same(sorted(seen), sorted((mask, b"f%d" % i) for i in range(12) for mask in (0x100, 0x40)), "events")
     finally:
         ends = [node.stop() for node in nodes]
