@@ -56,6 +56,9 @@ int vg_remote_all(struct virgo *v, struct vg_remote_node *ret_nodes[VG_NODES_MAX
 		vg_topology_fetch(v, now_ns);
 		(void)vg_client_step(v, now_ns + 10000000);
 	}
+	/* Whoever is not known cannot be asked: what the others say would look like all there is. */
+	if (known_nodes(v, &off) + off < v->files->cluster_nodes)
+		return vg_remote_explain(v, -EHOSTDOWN, NULL);
 	for (__u32 number = 0; number < VG_NODES_MAX; number++) {
 		const struct vg_peer *peer = v->peer_of_node[number];
 		struct vg_remote_node *node;
