@@ -16,7 +16,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-TESTS=13
+TESTS=14
 [ "$(id -u)" = 0 ] || tap_skip_all $TESTS "needs root for a network namespace"
 tap_plan $TESTS
 

@@ -84,7 +84,8 @@ static const struct word options[] = { WORD("ex"),	WORD("px"),	 WORD("EXAT"), WO
 				       WORD("persist"), WORD("replace"), WORD("bogus") };
 
 /*
- * What a command takes, a letter each: k key, n number, t time, v value, o up to three options with times, m up to five
+ * What a command takes, a letter each: k key, n number, t time, v value, a one that is short (LCS of two that have grown
+ * long is more than VIRGO computes), o up to three options with times, m up to five
  * keys, p up to three pairs, z nought, e an end far away, C a channel, P a pattern, L options of LCS, T of CLIENT
  * TRACKING, c of CLIENT CACHING, N of PUBSUB; a space ends the name.
  */
@@ -93,7 +94,7 @@ static const char *const commands[] = {
 	"getdel k",   "getex ko",    "setnx kv",     "setex ktv",     "psetex ktv",	"mget m",
 	"mset p",     "msetnx p",    "del m",	     "unlink m",      "exists m",	"touch m",
 	"incr k",     "decr k",	     "incrby kn",    "decrby kn",     "incrbyfloat kn", "incrbyfloat kv",
-	"append kv",  "strlen k",    "getrange knn", "substr knn",    "setrange knv",	"type k",
+	"append ka",  "strlen k",    "getrange knn", "substr knn",    "setrange knv",	"type k",
 	"expire kto", "pexpire kto", "expireat kto", "pexpireat kto", "persist k",	"expiretime k",
 	"rename kk",  "renamenx kk", "copy kko",     "echo v",	      "ping",		"ping v",
 	"get",	      "get kk",	     "nosuch vvk",   "object k",      "select n",	"command v",
@@ -120,7 +121,7 @@ static const char *const pubsub_commands[] = {
 
 /* What the other client does. */
 static const char *const other_commands[] = {
-	"set kv", "set kv", "set kve", "del m", "append kv", "incr k", "mset p", "rename kk", "copy kk", "expire kt",
+	"set kv", "set kv", "set kve", "del m", "append ka", "incr k", "mset p", "rename kk", "copy kk", "expire kt",
 	"persist k", "getdel k", "publish Cv", "spublish Cv", "setrange knv", "incrbyfloat kn", "getset kv", "msetnx p",
 	"getex ko", "setnx kv", "psetex ktv", "decrby kn",
 };
@@ -200,6 +201,8 @@ static void add_letter(struct command *command, char letter)
 		add(command, PICK(times));
 	else if (letter == 'v')
 		add_value(command);
+	else if (letter == 'a')
+		add(command, values[draw(sizeof(values) / sizeof(values[0]) - 2)]);
 	else if (letter == 'C')
 		add(command, PICK(channels));
 	else if (letter == 'P')
