@@ -37,6 +37,8 @@ lab_list() { # the node list, as every node and client gets it
 # lab_link NAMESPACE PORT ADDRESS ADDRESS6: eth0 in the namespace, PORT on the switch's bridge.
 lab_link() {
 	ip netns add "$1"
+	# Connections that leave may else be given the file pool's port.
+	ip netns exec "$1" sysctl -qw net.ipv4.ip_local_reserved_ports=50000
 	ip link add "$2" netns "$LAB-s" type veth peer name eth0 netns "$1"
 	ip -n "$LAB-s" link set "$2" master br0 up
 	ip -n "$1" addr add "$3/24" dev eth0

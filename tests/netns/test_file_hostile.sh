@@ -38,7 +38,14 @@ start() { # FLAG…
 	sed 's/^/# /' "$DIR/log"
 	return 1
 }
-stop() { kill -TERM "$DAEMON"; wait "$DAEMON"; local status=$?; DAEMON=; return $status; }
+stop() {
+	kill -TERM "$DAEMON"
+	wait "$DAEMON"
+	local status=$?
+	DAEMON=
+	[ $status = 0 ] || { echo "# ended with $status"; sed 's/^/# /' "$DIR/log"; }
+	return $status
+}
 refused() { "$B/virgod" --check-config "$@" 2>&1 | head -1; }
 # shellcheck disable=SC2317 # called by tap_ok
 figure_is() { [ "$(figure "$1")" = "$2" ]; }
@@ -69,7 +76,9 @@ hostile() { # TITLE
 mkdir "$ROOT" "$OUTSIDE"
 printf 'what nobody outside may read' > "$OUTSIDE/secret"
 outside_before=$(find "$OUTSIDE" -printf '%p %T@ %s\n')
-ip netns add "$NS" && inside ip link set lo up
+ip netns add "$NS" && \
+	ip netns exec "$NS" sysctl -qw net.ipv4.ip_local_reserved_ports=50000 && \
+	inside ip link set lo up
 
 # ---- what it does not start with ----
 tap_is "a port without a directory" "$(refused --file-port 50000)" \

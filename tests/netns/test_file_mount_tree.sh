@@ -99,7 +99,7 @@ done 2> /dev/null
 echo "# $there files are there, $bad are not, in $((SECONDS - began)) s"
 tap_ok "a node is gone: files of others are read" [ "$there" -ge 3 ]
 tap_is "those that are not say why" "$other:$((bad > 0))" 0:1
-tap_ok "a list says that it is not all" eval '! ls "$M/docs/decisions"' > /dev/null 2>&1
+tap_ok "a list says that it is not all" eval '! ls "$M/docs/decisions" > /dev/null 2>&1'
 lab_start 2 || echo "# node 2 does not start again"
 same() { diff -r "$LAB_DIR/local/docs" "$M/docs" > "$LAB_DIR/diff" 2>&1; }
 tap_ok "it is back: all are read" soon same

@@ -33,5 +33,7 @@ mount -t tmpfs -o size=4m thin "$DIR/thin" && device "$DIR/thin/image" 32 &&
 	mkfs.ext4 -q -N 64 -O ^has_journal "$LOOP" && mount "$LOOP" "$DIR/failing" || tap_skip_all 1 "no tmpfs here"
 rmdir "$DIR/full/lost+found"
 
-ip netns add "$NS" && ip -n "$NS" link set lo up
+ip netns add "$NS" && \
+	ip netns exec "$NS" sysctl -qw net.ipv4.ip_local_reserved_ports=50000 && \
+	ip -n "$NS" link set lo up
 ip netns exec "$NS" python3 tests/netns/file_room.py "$DIR" "$DIR/full" "$DIR/failing" "$@"

@@ -14,5 +14,7 @@ cleanup() {
 	rm -rf "$DIR"
 }
 trap cleanup EXIT
-ip netns add "$NS" && ip -n "$NS" link set lo up
+ip netns add "$NS" && \
+	ip netns exec "$NS" sysctl -qw net.ipv4.ip_local_reserved_ports=50000 && \
+	ip -n "$NS" link set lo up
 ip netns exec "$NS" python3 tests/netns/file_tree.py "$DIR" "$@"
