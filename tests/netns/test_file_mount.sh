@@ -149,7 +149,7 @@ if [ -n "$LONG" ]; then
 	tap_ok "fio verifies: large and direct" fio --name=direct --directory="$M" --rw=write --bs=1m --size=64m --direct=1 \
 		--ioengine=libaio --iodepth=8 --verify=crc32c --verify_fatal=1 --output="$LAB_DIR/fio"
 	rm -f verified.* direct.*
-	tap_ok "dbench" timeout 60 dbench -D "$M" -t 6 4 > "$LAB_DIR/dbench"
+	tap_ok "dbench" eval 'timeout 60 dbench -D "$M" -t 6 4 > "$LAB_DIR/dbench"'
 	for stressors in "access chdir chmod chown copy-file dentry dir dirdeep" "dirmany dup fallocate fcntl filename flock fpunch" \
 		"fsize fstat getdent hdd iomix lease link locka" "lockf lockofd open rename symlink sync-file touch utime xattr"; do
 		# shellcheck disable=SC2086 # a list

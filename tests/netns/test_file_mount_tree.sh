@@ -79,7 +79,7 @@ for pid in "${CHURNERS[@]}"; do
 done
 tap_is "all are there" "$(find "$N/churn" -type f | wc -l)" 20
 tap_ok "removed there" rm -r "$N/churn"
-[ -z "$VG_FILE_LONG" ] || tap_ok "dbench" timeout 60 dbench -D "$M" -t 6 4 > "$LAB_DIR/dbench"
+[ -z "$VG_FILE_LONG" ] || tap_ok "dbench" eval 'timeout 60 dbench -D "$M" -t 6 4 > "$LAB_DIR/dbench"'
 
 # ---- a node that goes
 
