@@ -107,6 +107,7 @@ static int list(struct mount *mount, struct directory *directory)
 {
 	struct client *client = clients_take(&mount->clients);
 	struct target target = TARGET(NULL, directory->node, NULL);
+	bool removed;
 	int error;
 
 	if (!client)
@@ -116,13 +117,19 @@ static int list(struct mount *mount, struct directory *directory)
 		directory->changes = tree_changes(&mount->tree);
 		directory->listed_ns = now_ns();
 		error = target_find(mount, client, &target);
-		if (!error)
-			error = target.opened ? -ENOENT : virgo_list(client->virgo, target.path, take_entry, directory);
+		removed = error == -ESTALE || target.opened;
+		if (!removed && !error)
+			error = virgo_list(client->virgo, target.path, take_entry, directory);
 	} while (target_again(mount, client, &target, &error));
 	clients_put(&mount->clients, client);
+	/* readdir(3) takes ENOENT for the end of an empty directory: it is said only of one that was removed here. */
+	if (removed)
+		error = -ENOENT;
+	else if (error == -ENOENT)
+		error = -ESTALE;
 	/* A node is silent: what the others have is shown, and then that it is not all. */
 	directory->error = directory->count ? error : 0;
-	return directory->count ? 0 : error == -ESTALE ? -ENOENT : error;
+	return directory->count ? 0 : error;
 }
 
 struct reply {
