@@ -206,8 +206,10 @@ static void page_done(struct vg_remote_request *request)
 	/* A node that has no file of this directory may have no copy of it. */
 	if (!error)
 		error = read_page(listing, request->answer, request->answer_length);
-	else if (error == -ENOENT || error == VG_REMOTE_WRONG_NODE)
+	else if (error == -ENOENT)
 		error = 0;
+	else if (error == VG_REMOTE_WRONG_NODE) /* at home nobody sends elsewhere */
+		error = -EPROTO;
 	else
 		request->answer_argument = 0;
 	pages->silent = pages->silent || error == -EHOSTDOWN;
@@ -230,6 +232,7 @@ static void begin_pages(struct listing *listing, struct pages *pages, struct vg_
 	pages->listing = listing;
 	pages->request = (struct vg_remote_request){ .key = listing->path,
 						     .key_length = listing->length,
+						     .flags = VG_FILE_AT_HOME,
 						     .done = page_done,
 						     .context = pages };
 	want_page(&pages->request, cursor, listing->copies);
@@ -237,7 +240,7 @@ static void begin_pages(struct listing *listing, struct pages *pages, struct vg_
 	vg_remote_submit(node, &pages->request);
 }
 
-/* The first page, from the node that knows whether there is such a directory, tells also where its path leads. */
+/* The first page, from the name node, which knows whether there is such a directory, also tells where its path leads. */
 static void first_done(struct vg_remote_call *call)
 {
 	struct listing *listing = call->context;

@@ -182,7 +182,8 @@ class Pool:
             cursor = 0
             while True:
                 try:
-                    reply = self.ask("LIST", path, node=node, argument=cursor, body=struct.pack(">II", 65536, 0))
+                    reply = self.ask("LIST", path, node=node, flags=AT_HOME, argument=cursor,
+                                     body=struct.pack(">II", 65536, 0))
                 except Refused as refused:
                     if refused.errno == errno.ENOENT:
                         break

@@ -150,6 +150,25 @@ def directories(cluster, pool):
         pool.rmdir(f"e{i}")
 
 
+def small_directories(cluster, pool):
+    """a directory that most nodes have nothing of is found, whichever node is asked first"""
+    body = struct.pack(">II", 65536, 0)
+    pool.mkdir("s")
+    for i in range(COUNT):
+        pool.mkdir(f"s/d{i}")
+        pool.put(f"s/d{i}/one{i}", b"1")
+    for i in range(COUNT):
+        for node in range(cluster.nodes):
+            pool.ask("LIST", f"s/d{i}", node=node, body=body)
+            refused(errno.ENOENT, pool.ask, "LIST", f"s/n{i}", node=node, body=body)
+            refused(errno.ENOTDIR, pool.ask, "LIST", f"s/d{i}/one{i}", node=node, body=body)
+        listed_once(pool, f"s/d{i}", [f"one{i}"])
+    for i in range(COUNT):
+        pool.unlink(f"s/d{i}/one{i}")
+        pool.rmdir(f"s/d{i}")
+    pool.rmdir("s")
+
+
 def pinned(cluster, pool):
     """new files of a directory that is pinned to a node go there; their mode is what was asked for"""
     pool.mkdir("pinned")
@@ -304,7 +323,7 @@ def strangers(cluster, pool):
 def main():
     directory, only = sys.argv[1], sys.argv[2:]
     tests = Tests()
-    checks = [names, renames, links, directories, pinned, striped, text, dead_node, quotas, strangers]
+    checks = [names, renames, links, directories, small_directories, pinned, striped, text, dead_node, quotas, strangers]
     placements = ["hash", "leastused"]
     for placement in placements:
         flags = [] if placement == "hash" else ["--file-quota-bytes", "1g", "--file-quota-files", "10000"]

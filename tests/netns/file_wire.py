@@ -186,10 +186,10 @@ class Link:
         return fields[0], fields[1], fields[3], fields[4]
 
     def list(self, path):
-        """name → mode, or an errno"""
+        """name → mode, or an errno; of this node"""
         names, cursor = {}, 0
         while True:
-            reply = self.ask("LIST", path, argument=cursor, body=struct.pack(">II", 65536, 0))
+            reply = self.ask("LIST", path, flags=AT_HOME, argument=cursor, body=struct.pack(">II", 65536, 0))
             if reply.error:
                 return reply.error
             at = 0

@@ -43,6 +43,16 @@ tap_ok "and back, there" mv "$N/docs/sources" "$N/src"
 sleep 1.1
 tap_ok "it is the same here" diff -r "$LAB_DIR/local/src" "$M/src"
 
+# What a new client of the mount asks first may be a list.
+mkdir "$M/small"
+for ((i = 0; i < 30; i++)); do
+	mkdir "$M/small/d$i" && echo "$i" > "$M/small/d$i/one$i"
+done
+tap_ok "a third mount" mount_at "$LAB_DIR/third"
+listed() { find "$1" -mindepth 1 -maxdepth 1 | xargs -n1 -P16 ls | wc -l; }
+tap_is "small directories, many at once" "$(listed "$LAB_DIR/third/small")" 30
+umount "$LAB_DIR/third"
+
 # ---- a file in stripes over three nodes
 
 head -c 7000000 /dev/urandom > "$LAB_DIR/big"

@@ -25,8 +25,7 @@ static void go_elsewhere(struct vg_file_op *op, __u16 node, bool at_home)
 /* What concerns each node's own part, or nobody's. */
 static bool is_of_any_node(const struct vg_file_op *op)
 {
-	return !op->path_length || op->opcode == VG_OP_FILE_LIST || op->opcode == VG_OP_FILE_WATCH ||
-	       op->opcode == VG_OP_FILE_HOME;
+	return !op->path_length || op->opcode == VG_OP_FILE_WATCH || op->opcode == VG_OP_FILE_HOME;
 }
 
 static bool makes_a_name(const struct vg_file_op *op)
