@@ -240,7 +240,7 @@ static void begin_pages(struct listing *listing, struct pages *pages, struct vg_
 	vg_remote_submit(node, &pages->request);
 }
 
-/* The first page is the name node's, which knows whether there is such a directory; it also tells where its path leads. */
+/* The first page is the name node's: it knows whether there is such a directory, and tells where its path leads. */
 static void first_done(struct vg_remote_call *call)
 {
 	struct listing *listing = call->context;
