@@ -248,9 +248,9 @@ static json_t *services_json(const struct vg_world *world)
 			count = vg_services[i]->figures(&world->workers[w].env, figures);
 			for (int f = 0; f < count; f++) {
 				json_int_t before = json_integer_value(json_object_get(service, figures[f].name));
+				__u64 value = __atomic_load_n(figures[f].value, __ATOMIC_RELAXED);
 
-				json_object_set_new(service, figures[f].name,
-						    json_integer(before + (json_int_t)figures[f].value));
+				json_object_set_new(service, figures[f].name, json_integer(before + (json_int_t)value));
 			}
 		}
 		if (service)

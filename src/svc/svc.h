@@ -328,12 +328,19 @@ struct vg_datagram {
 	socklen_t peer_length;
 };
 
-/* A figure of a service for status and INFO: a count, or a level. */
+/* A figure of a service for status: a count, or a level, that its instance goes on to change. */
 struct vg_figure {
 	const char *name;
-	__u64 value;
+	const __u64 *value; /* read it atomically */
 };
 #define VG_FIGURES_MAX 24
+/* What a figures() returns for an array of them. */
+#define VG_FIGURES_TELL(figures, ret_figures) \
+	({ \
+		_Static_assert(sizeof(figures) / sizeof(*(figures)) <= VG_FIGURES_MAX, "room for all"); \
+		memcpy(ret_figures, figures, sizeof(figures)); \
+		(int)(sizeof(figures) / sizeof(*(figures))); \
+	})
 
 /*
  * Answer a datagram, from a copy. Did its request change something, then the answer leaves when the change is safe.

@@ -147,10 +147,7 @@ static int cpu_figures(const struct vg_env *env, struct vg_figure *ret_figures)
 {
 	const struct vg_cpu *cpu = vg_cpu(env);
 	const struct vg_cpu_counts *counts = &cpu->counts;
-	const struct {
-		const char *name;
-		const __u64 *value;
-	} shown[] = {
+	const struct vg_figure figures[] = {
 		{ "running", &counts->running },     { "queued", &counts->queued },
 		{ "accepted", &counts->accepted },   { "done", &counts->done },
 		{ "failed", &counts->failed },	     { "cancelled", &counts->cancelled },
@@ -161,12 +158,8 @@ static int cpu_figures(const struct vg_env *env, struct vg_figure *ret_figures)
 		{ "input_bytes", &counts->input_bytes }, { "output_bytes", &counts->output_bytes },
 		{ "service_ns", &cpu->service_ns },
 	};
-	int count = sizeof(shown) / sizeof(shown[0]);
 
-	_Static_assert(sizeof(shown) / sizeof(shown[0]) <= VG_FIGURES_MAX, "room for all");
-	for (int i = 0; i < count; i++)
-		ret_figures[i] = (struct vg_figure){ shown[i].name, __atomic_load_n(shown[i].value, __ATOMIC_RELAXED) };
-	return count;
+	return VG_FIGURES_TELL(figures, ret_figures);
 }
 
 const struct vg_service vg_service_cpu = {

@@ -128,10 +128,7 @@ static int file_figures(const struct vg_env *env, struct vg_figure *ret_figures)
 {
 	const struct vg_file_pool *pool = vg_file_pool(env);
 	const struct vg_file_counts *counts = &pool->counts;
-	const struct {
-		const char *name;
-		const __u64 *value;
-	} shown[] = {
+	const struct vg_figure figures[] = {
 		{ "requests", &counts->requests },	     { "failed", &counts->failed },
 		{ "in_flight", &counts->in_flight },	     { "waits", &counts->waits },
 		{ "memory_bytes", &counts->memory_bytes },   { "sessions", &counts->clients },
@@ -145,12 +142,8 @@ static int file_figures(const struct vg_env *env, struct vg_figure *ret_figures)
 		{ "wrong_node", &counts->wrong_node },	     { "asked_nodes", &counts->asked_nodes },
 		{ "service_ns", &pool->service_ns },
 	};
-	int count = sizeof(shown) / sizeof(shown[0]);
 
-	_Static_assert(sizeof(shown) / sizeof(shown[0]) <= VG_FIGURES_MAX, "room for all");
-	for (int i = 0; i < count; i++)
-		ret_figures[i] = (struct vg_figure){ shown[i].name, __atomic_load_n(shown[i].value, __ATOMIC_RELAXED) };
-	return count;
+	return VG_FIGURES_TELL(figures, ret_figures);
 }
 
 const struct vg_service vg_service_file = {
