@@ -70,7 +70,10 @@ static __u64 share_of(const struct virgo_file *file, unsigned int piece, __u64 s
 
 /* ---- stat ------------------------------------------------------------------------------------------------------ */
 
-/* What the pieces say together: times are the latest, the size is where the last of them ends. */
+/*
+ * The file is what its name says it is: a piece was made at another moment, by another node's clock. What the pieces
+ * say together: times are the latest, the size is where the last of them ends.
+ */
 static void add_up(const struct virgo_file *file, const struct vg_remote_each *each, struct virgo_file_stat *stat)
 {
 	__u64 sizes[VG_FILE_STRIPES_MAX];
@@ -78,7 +81,9 @@ static void add_up(const struct virgo_file *file, const struct vg_remote_each *e
 	vg_remote_stat_read(each->requests[0].front, stat);
 	if (!file->unit)
 		return;
+	*stat = file->opened;
 	stat->allocated = 0;
+	stat->modified_ns = stat->changed_ns = stat->accessed_ns = 0;
 	for (unsigned int i = 0; i < file->count; i++) {
 		struct virgo_file_stat piece;
 
@@ -90,14 +95,6 @@ static void add_up(const struct virgo_file *file, const struct vg_remote_each *e
 		stat->accessed_ns = piece.accessed_ns > stat->accessed_ns ? piece.accessed_ns : stat->accessed_ns;
 	}
 	stat->size = vg_remote_stripes_size(file, sizes);
-	/* The file is what its name says it is, not its pieces. */
-	stat->stripes = (uint16_t)file->count;
-	stat->inode = file->opened.inode;
-	stat->mode = file->opened.mode;
-	stat->links = file->opened.links;
-	stat->uid = file->opened.uid;
-	stat->gid = file->opened.gid;
-	stat->node = file->opened.node;
 }
 
 int virgo_fstat(struct virgo *v, struct virgo_file *file, struct virgo_file_stat *ret_stat)

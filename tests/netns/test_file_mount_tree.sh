@@ -57,12 +57,18 @@ umount "$LAB_DIR/third"
 
 head -c 7000000 /dev/urandom > "$LAB_DIR/big"
 lab_client "$B/virgo" --node "$(lab_list)" --key-file "$LAB_DIR/key" put --stripe 3 "$LAB_DIR/big" striped
+# As if the nodes had been slow: each piece is younger than the file.
+for piece in "$LAB_DIR"/files?/.virgo/pieces/*; do
+	cp -p "$piece" "$LAB_DIR/piece" && mv "$LAB_DIR/piece" "$piece"
+done
 same_stripes() { cmp "$LAB_DIR/big" "$M/striped"; }
+append() { head -c 100000 docs/protocol.md >> "$1"; }
 tap_ok "a striped file is read" same_stripes
+tap_is "open or not, it is one file" "$(stat -L -c %i:%s /dev/stdin < "$N/striped")" "$(stat -c %i:%s "$N/striped")"
 for file in "$LAB_DIR/big" "$M/striped"; do
-	truncate -s 5000001 "$file"
-	head -c 100000 docs/protocol.md >> "$file"
-	dd if=docs/protocol.md of="$file" bs=10k seek=97 conv=notrunc status=none
+	tap_ok "${file##*/} is cut off" truncate -s 5000001 "$file"
+	tap_ok "${file##*/} is appended to" append "$file"
+	tap_ok "${file##*/} is written in the middle" dd if=docs/protocol.md of="$file" bs=10k seek=97 conv=notrunc status=none
 done
 tap_ok "cut off, appended to, written in the middle" same_stripes
 exec 7< "$M/striped"

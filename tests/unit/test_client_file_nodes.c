@@ -156,6 +156,43 @@ static void test_nodes_symbolic_links(void **state)
 	assert_int_equal(virgo_symlink(v, "/.virgo-home/1", "forged"), -EINVAL);
 }
 
+/* Nodes make the pieces of a file one after the other, at times of their own: as if that had taken long. */
+static void make_pieces_anew(void)
+{
+	const struct timespec while_ns = { .tv_nsec = 30000000 };
+	char command[256];
+
+	(void)nanosleep(&while_ns, NULL);
+	(void)snprintf(command, sizeof(command),
+		       "for p in %s/*/.virgo/pieces/*; do cp -p \"$p\" \"$p~\" && mv \"$p~\" \"$p\" || exit; done",
+		       cluster->directory);
+	assert_int_equal(system(command), 0);
+}
+
+/* Open or not it is the same file: programs tell files apart by that. */
+static void test_nodes_striped_is_one_file(void **state)
+{
+	struct virgo_file_stat by_name, opened;
+	struct virgo_file *file;
+
+	(void)state;
+	assert_int_equal(virgo_open_striped(v, "one", O_RDWR, 0640, 65536, 0, &file), 0);
+	assert_int_equal(virgo_close(v, file), 0);
+	make_pieces_anew();
+	assert_int_equal(virgo_stat(v, "one", &by_name), 0);
+	assert_int_equal(virgo_open(v, "one", O_RDWR, 0, &file), 0);
+	assert_int_equal(virgo_ftruncate(v, file, 200000), 0);
+	assert_int_equal(virgo_fstat(v, file, &opened), 0);
+	assert_int_equal(opened.size, 200000);
+	assert_int_equal(opened.stripes, 3);
+	assert_int_equal(opened.inode, by_name.inode);
+	assert_int_equal(opened.created_ns, by_name.created_ns);
+	assert_int_equal(opened.mode, by_name.mode);
+	assert_int_equal(opened.block_size, by_name.block_size);
+	assert_int_equal(virgo_close(v, file), 0);
+	assert_int_equal(virgo_unlink(v, "one"), 0);
+}
+
 static void test_nodes_striped_file(void **state)
 {
 	struct virgo_file_stat stat;
@@ -294,6 +331,7 @@ int main(void)
 		TEST(test_nodes_names_move),
 		TEST(test_nodes_pinned_directory),
 		TEST(test_nodes_symbolic_links),
+		TEST(test_nodes_striped_is_one_file),
 		TEST(test_nodes_striped_file),
 		TEST(test_nodes_watch_all),
 		TEST(test_nodes_one_is_gone),
