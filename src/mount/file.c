@@ -143,6 +143,27 @@ out:
 	reply_error(req, error);
 }
 
+/*
+ * All that is asked for, or to the end of the file: the kernel takes what is short for the end, but pread() is short,
+ * too, where a node failed behind some bytes, and says so only when it is asked for the rest. That is a page or more:
+ * the kernel asks for no more than the page with the last byte, so that nothing is asked twice at the end of a file.
+ */
+#define REST_BYTES_MIN 4096u
+
+static ssize_t read_all(struct virgo *virgo, struct virgo_file *file, char *buffer, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+	ssize_t got;
+
+	do {
+		got = virgo_pread(virgo, file, buffer + done, size - done, offset + done);
+		if (got < 0)
+			return got;
+		done += (size_t)got;
+	} while (got && size - done >= REST_BYTES_MIN);
+	return (ssize_t)done;
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
@@ -161,8 +182,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	do {
 		error = target_find(mount, client, &target);
 		if (!error) {
-			length = virgo_pread(client->virgo, target.opened->file, client->buffer, size,
-					     (uint64_t)offset);
+			length = read_all(client->virgo, target.opened->file, client->buffer, size, (uint64_t)offset);
 			error = length < 0 ? (int)length : 0;
 		}
 	} while (target_again(mount, client, &target, &error));

@@ -76,6 +76,22 @@ rm "$M/striped"
 tap_ok "unlinked, it is read on" cmp "$LAB_DIR/big" - <&7
 exec 7<&-
 
+# A node that is silent is no end of the file, even where the kernel may believe for long how long the file is: reads
+# begin in a stripe that is there and go on in one that is not.
+lab_client "$B/virgo" --node "$(lab_list)" --key-file "$LAB_DIR/key" put --stripe 3 "$LAB_DIR/big" striped
+tap_ok "a mount that believes for long" mount_at "$LAB_DIR/third" --ids --cache 60s --timeout 1s
+for i in 0 1 2; do
+	dd if="$LAB_DIR/third/striped" iflag=nocache count=0 status=none
+	exec 7< "$LAB_DIR/third/striped"
+	kill -STOP "${LAB_PIDS[i]}"
+	tap_ok "a node is silent: reading fails, or all is there" eval \
+		'! cat <&7 > "$LAB_DIR/read" 2> "$LAB_DIR/said" || cmp "$LAB_DIR/big" "$LAB_DIR/read"'
+	kill -CONT "${LAB_PIDS[i]}"
+	exec 7<&-
+	tap_ok "it speaks: all is read" soon eval 'cmp -s "$LAB_DIR/big" "$LAB_DIR/third/striped"'
+done
+tap_ok "it goes" "$B/virgo" umount "$LAB_DIR/third"
+
 # Names that come and go, by four processes: nobody finds what is not there, nothing is left.
 churn() {
 	local i
