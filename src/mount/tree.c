@@ -424,7 +424,8 @@ bool tree_note(struct tree *tree, struct node *node, const struct virgo_file_sta
 
 	pthread_mutex_lock(&tree->lock);
 	note(node, stat);
-	same = node->cached && node->modified_ns == stat->modified_ns && node->size == stat->size;
+	/* What is written to pieces does not show in the times of a striped file's name. */
+	same = node->cached && !stat->stripes && node->modified_ns == stat->modified_ns && node->size == stat->size;
 	if (opened) {
 		node->cached = true;
 		node->modified_ns = stat->modified_ns;

@@ -71,6 +71,13 @@ for file in "$LAB_DIR/big" "$M/striped"; do
 	tap_ok "${file##*/} is written in the middle" dd if=docs/protocol.md of="$file" bs=10k seek=97 conv=notrunc status=none
 done
 tap_ok "cut off, appended to, written in the middle" same_stripes
+sleep 1.1
+tap_ok "read again" same_stripes
+for file in "$LAB_DIR/big" "$N/striped"; do
+	dd if=docs/protocol.md of="$file" bs=10k count=3 seek=30 conv=notrunc status=none
+done
+sleep 1.1
+tap_ok "written there, it is read here" same_stripes
 exec 7< "$M/striped"
 rm "$M/striped"
 tap_ok "unlinked, it is read on" cmp "$LAB_DIR/big" - <&7
