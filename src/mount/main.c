@@ -279,11 +279,30 @@ static int complain(const char *what, const char *why)
 	return EXIT_FAILURE;
 }
 
+/*
+ * libfuse's helper hears from a socket that we are dead, and unmounts if a look into the mount says that nobody serves
+ * it (ENOTCONN). When we are killed the kernel lets go of our files last first, and of that socket just before the
+ * mount's: the helper may look between the two, hears ECONNABORTED, and leaves a dead mount behind. One descriptor more
+ * of the mount, which is behind the socket's, lets the mount go first. -1: as it was.
+ */
+static int hold_device(struct fuse_session *session)
+{
+	return fcntl(fuse_session_fd(session), F_DUPFD_CLOEXEC, 0);
+}
+
+/* Without any descriptor of it: unmounting would wait for an answer from us. */
+static void unmount(struct fuse_session *session, int held)
+{
+	if (held >= 0)
+		close(held);
+	fuse_session_unmount(session);
+}
+
 static int mount_and_run(struct mount *mount)
 {
 	const struct mount_options *options = &mount->options;
 	char why[256] = "";
-	int error, code = EXIT_FAILURE;
+	int error, held = -1, code = EXIT_FAILURE;
 
 	mount->uid = geteuid();
 	mount->gid = getegid();
@@ -298,17 +317,19 @@ static int mount_and_run(struct mount *mount)
 		(void)complain(options->directory, why);
 	} else if (fuse_session_mount(mount->session, options->directory)) {
 		(void)complain(options->directory, "cannot mount there");
-	} else if (fuse_daemonize(options->foreground)) {
-		(void)complain(options->directory, "cannot go into the background");
-		fuse_session_unmount(mount->session);
 	} else {
-		if (!options->foreground) {
-			vg_log_configure(VG_LOG_NOTICE, VG_LOG_JOURNAL);
-			fuse_set_log_func(say_log);
+		held = hold_device(mount->session);
+		if (fuse_daemonize(options->foreground)) {
+			(void)complain(options->directory, "cannot go into the background");
+		} else {
+			if (!options->foreground) {
+				vg_log_configure(VG_LOG_NOTICE, VG_LOG_JOURNAL);
+				fuse_set_log_func(say_log);
+			}
+			error = run(mount);
+			code = error ? EXIT_FAILURE : EXIT_SUCCESS;
 		}
-		error = run(mount);
-		fuse_session_unmount(mount->session);
-		code = error ? EXIT_FAILURE : EXIT_SUCCESS;
+		unmount(mount->session, held);
 	}
 	if (mount->session)
 		fuse_session_destroy(mount->session);
