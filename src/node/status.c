@@ -99,6 +99,28 @@ __u64 vg_env_uptime_s(const struct vg_env *env)
 	return (env->clock->monotonic_ns - world_of(env)->started_ns) / 1000000000;
 }
 
+int vg_env_figures(const struct vg_env *env, enum vg_service_number number,
+		   struct vg_figure (*ret_figures)[VG_FIGURES_MAX])
+{
+	const struct vg_world *world = world_of(env);
+	const struct vg_service *service = vg_services[number];
+	int count = 0;
+
+	for (__u32 w = 0; service->counts && w < world->worker_count; w++) {
+		const struct vg_env *each = &world->workers[w].env;
+		const __u64 *words = each->services[number] ? service->counts(each) : NULL;
+
+		for (int i = 0; words && service->count_names[i]; i++) {
+			struct vg_figure *figure = &(*ret_figures)[i];
+
+			if (i == count)
+				(*ret_figures)[count++] = (struct vg_figure){ service->count_names[i] };
+			figure->value += __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+		}
+	}
+	return count;
+}
+
 /* ---- JSON ------------------------------------------------------------------------------------------------------ */
 
 /* The bucket in which the given share of all requests lies, as its upper edge. */
@@ -230,29 +252,17 @@ static json_t *loops_json(const struct vg_world *world)
 			 "datagrams_lost", integer(sum.datagrams_lost));
 }
 
-/* What the services tell about themselves, summed over their instances. */
-static json_t *services_json(const struct vg_world *world)
+static json_t *services_json(const struct vg_env *env)
 {
 	json_t *services = json_object();
 
 	for (int i = 0; i < VG_SERVICE_MAX; i++) {
-		json_t *service = NULL;
+		struct vg_figure figures[VG_FIGURES_MAX];
+		int count = vg_env_figures(env, (enum vg_service_number)i, &figures);
+		json_t *service = count ? json_object() : NULL;
 
-		for (__u32 w = 0; w < world->worker_count; w++) {
-			struct vg_figure figures[VG_FIGURES_MAX];
-			int count;
-
-			if (!vg_services[i]->figures || !world->workers[w].env.services[i])
-				continue;
-			service = service ?: json_object();
-			count = vg_services[i]->figures(&world->workers[w].env, figures);
-			for (int f = 0; f < count; f++) {
-				json_int_t before = json_integer_value(json_object_get(service, figures[f].name));
-				__u64 value = __atomic_load_n(figures[f].value, __ATOMIC_RELAXED);
-
-				json_object_set_new(service, figures[f].name, json_integer(before + (json_int_t)value));
-			}
-		}
+		for (int f = 0; f < count; f++)
+			json_object_set_new(service, figures[f].name, integer(figures[f].value));
 		if (service)
 			json_object_set_new(services, vg_services[i]->name, service);
 	}
@@ -330,7 +340,7 @@ void vg_env_status_json(struct vg_env *env, struct vg_out *out)
 			      "bytes_in", integer(sum.bytes_in), "bytes_out", integer(sum.bytes_out), "requests",
 			      requests_json(&sum), "memory", memory_json(world), "refused", refusals_json(&sum), "xdp",
 			      xdp_json(world), "loop", loops_json(world), "services",
-			      services_json(world), "load", load_json(env->node)));
+			      services_json(env), "load", load_json(env->node)));
 }
 
 void vg_env_topology_json(struct vg_env *env, struct vg_out *out)

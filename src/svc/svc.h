@@ -228,6 +228,14 @@ struct vg_xdp_answers {
 	__u64 hits, misses, others;
 };
 void vg_env_xdp_answers(const struct vg_env *env, struct vg_xdp_answers *ret_answers);
+/* What a service counts, over all its instances: how many figures, 0 where none runs. Any thread. */
+struct vg_figure {
+	const char *name;
+	__u64 value;
+};
+#define VG_FIGURES_MAX 32
+int vg_env_figures(const struct vg_env *env, enum vg_service_number number,
+		   struct vg_figure (*ret_figures)[VG_FIGURES_MAX]);
 /* Run fn on this worker after delay_ns. */
 int vg_env_timer(struct vg_env *env, __u64 delay_ns, void (*fn)(void *context), void *context);
 /*
@@ -328,20 +336,6 @@ struct vg_datagram {
 	socklen_t peer_length;
 };
 
-/* A figure of a service for status: a count, or a level, that its instance goes on to change. */
-struct vg_figure {
-	const char *name;
-	const __u64 *value; /* read it atomically */
-};
-#define VG_FIGURES_MAX 24
-/* What a figures() returns for an array of them. */
-#define VG_FIGURES_TELL(figures, ret_figures) \
-	({ \
-		_Static_assert(sizeof(figures) / sizeof(*(figures)) <= VG_FIGURES_MAX, "room for all"); \
-		memcpy(ret_figures, figures, sizeof(figures)); \
-		(int)(sizeof(figures) / sizeof(*(figures))); \
-	})
-
 /*
  * Answer a datagram, from a copy. Did its request change something, then the answer leaves when the change is safe.
  * 0, or -EBUSY: it is lost, as datagrams may be.
@@ -373,8 +367,12 @@ struct vg_service {
 	 * smoothed time the node takes for one when it has many. They go into the service's load stamps.
 	 */
 	void (*load)(const struct vg_env *env, __u64 *ret_in_flight, __u64 *ret_service_ns);
-	/* Optional: up to VG_FIGURES_MAX figures of this instance, from any thread; returns how many. */
-	int (*figures)(const struct vg_env *env, struct vg_figure *ret_figures);
+	/*
+	 * Optional: the words this instance counts in, from any thread, each read atomically; and their names, NULL
+	 * behind the last (virgo/figures.h).
+	 */
+	const __u64 *(*counts)(const struct vg_env *env);
+	const char *const *count_names;
 };
 
 extern const struct vg_service vg_service_mem, vg_service_cpu, vg_service_file;

@@ -240,7 +240,7 @@ static void bury(struct vg_cpu_caller *caller)
 			 sigabbrev_np(WTERMSIG(end.status)) ?: "?");
 	else
 		snprintf(text, sizeof(text), "the worker that ran it left with status %d", WEXITSTATUS(end.status));
-	cpu->counts.replaced++;
+	cpu->counts.workers_replaced++;
 	vg_log(VG_LOG_WARNING, "a worker of the CPU pool has ended and is replaced", "pid=%d why=\"%s\"",
 	       (int)caller->pid, was_stopped ? "its call was stopped" : text);
 	if (was_stopped)

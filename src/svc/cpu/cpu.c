@@ -140,27 +140,21 @@ static void cpu_load(const struct vg_env *env, __u64 *ret_in_flight, __u64 *ret_
 
 	*ret_in_flight = __atomic_load_n(&cpu->counts.running, __ATOMIC_RELAXED) +
 			 __atomic_load_n(&cpu->counts.queued, __ATOMIC_RELAXED);
-	*ret_service_ns = __atomic_load_n(&cpu->service_ns, __ATOMIC_RELAXED) / (places ? places : 1);
+	*ret_service_ns = __atomic_load_n(&cpu->counts.service_ns, __ATOMIC_RELAXED) / (places ? places : 1);
 }
 
-static int cpu_figures(const struct vg_env *env, struct vg_figure *ret_figures)
+static const __u64 *cpu_counts(const struct vg_env *env)
 {
-	const struct vg_cpu *cpu = vg_cpu(env);
-	const struct vg_cpu_counts *counts = &cpu->counts;
-	const struct vg_figure figures[] = {
-		{ "running", &counts->running },     { "queued", &counts->queued },
-		{ "accepted", &counts->accepted },   { "done", &counts->done },
-		{ "failed", &counts->failed },	     { "cancelled", &counts->cancelled },
-		{ "timed_out", &counts->timed_out }, { "lost", &counts->lost },
-		{ "refused", &counts->refused },     { "busy", &counts->busy },
-		{ "duplicates", &counts->duplicates }, { "workers_replaced", &counts->replaced },
-		{ "kept", &counts->kept },	     { "kept_bytes", &counts->kept_bytes },
-		{ "input_bytes", &counts->input_bytes }, { "output_bytes", &counts->output_bytes },
-		{ "service_ns", &cpu->service_ns },
-	};
-
-	return VG_FIGURES_TELL(figures, ret_figures);
+	return (const __u64 *)&vg_cpu(env)->counts;
 }
+
+static const char *const count_names[] = {
+#define X(name, type, metric, help) #name,
+	VG_CPU_COUNTS(X)
+#undef X
+	NULL
+};
+_Static_assert(sizeof(struct vg_cpu_counts) / sizeof(__u64) <= VG_FIGURES_MAX, "room for all");
 
 const struct vg_service vg_service_cpu = {
 	.name = "cpu",
@@ -173,5 +167,6 @@ const struct vg_service vg_service_cpu = {
 	.turn = cpu_turn,
 	.datagram = vg_cpu_datagram,
 	.load = cpu_load,
-	.figures = cpu_figures,
+	.counts = cpu_counts,
+	.count_names = count_names,
 };

@@ -19,6 +19,7 @@
 #include "svc/reply.h"
 #include "svc/spawn.h"
 #include "svc/svc.h"
+#include "virgo/figures.h"
 #include "virgo/job.h"
 
 #define VG_CPU_ENDED_MAX 512	     /* ended jobs that are remembered */
@@ -125,12 +126,6 @@ struct vg_cpu_caller {
 	__u32 failures; /* in a row: it rests longer each time */
 };
 
-struct vg_cpu_counts {
-	__u64 accepted, refused, done, failed, cancelled, timed_out, lost, duplicates, busy, replaced;
-	__u64 running, queued, kept, kept_bytes;
-	__u64 output_bytes, input_bytes;
-};
-
 struct vg_cpu {
 	struct vg_env *env;
 	const struct vg_cpu_settings *settings;
@@ -145,7 +140,6 @@ struct vg_cpu {
 	struct vg_cpu_caller *caller;
 	__u32 callers;
 	struct vg_cpu_counts counts;
-	__u64 service_ns; /* smoothed time of a job, 1/16 */
 	bool blocked;  /* some output waits for its connection to have room */
 	bool stopping, dispatching;
 	void *memory[2];

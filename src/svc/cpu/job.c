@@ -538,7 +538,8 @@ void vg_job_end(struct vg_job *job, enum vg_job_how how)
 	if (ran) {
 		cpu->running[vg_job_class(job)]--;
 		cpu->counts.running--;
-		cpu->service_ns += (__u64)((__s64)(job->ended_ns - job->started_ns - cpu->service_ns) / 16);
+		cpu->counts.service_ns +=
+			(__u64)((__s64)(job->ended_ns - job->started_ns - cpu->counts.service_ns) / 16);
 	}
 	job->state = VG_JOB_STATE_ENDED;
 	count_end(cpu, job);

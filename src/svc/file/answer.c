@@ -65,8 +65,9 @@ static void account(struct vg_file_op *op, int error)
 {
 	struct vg_file_pool *pool = op->pool;
 	__u64 took_ns = pool->env->clock->monotonic_ns - op->started_ns;
+	__u64 *mean_ns = &pool->counts.service_ns;
 
-	__atomic_store_n(&pool->service_ns, pool->service_ns + took_ns / 64 - pool->service_ns / 64, __ATOMIC_RELAXED);
+	__atomic_store_n(mean_ns, *mean_ns + took_ns / 64 - *mean_ns / 64, __ATOMIC_RELAXED);
 	if (error)
 		__atomic_store_n(&pool->counts.failed, pool->counts.failed + 1, __ATOMIC_RELAXED);
 }

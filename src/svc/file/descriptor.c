@@ -101,7 +101,9 @@ static void inode_put(struct vg_file_pool *pool, struct vg_file_inode *inode, in
 
 static void count_open(struct vg_file_pool *pool, int more)
 {
-	__atomic_store_n(&pool->counts.open, pool->counts.open + (__u64)(__s64)more, __ATOMIC_RELAXED);
+	__u64 *count = &pool->counts.open_files;
+
+	__atomic_store_n(count, *count + (__u64)(__s64)more, __ATOMIC_RELAXED);
 }
 
 int vg_descriptor_new(struct vg_file_client *client, int fd, __u16 flags, const struct statx *stat,

@@ -121,30 +121,21 @@ static void file_load(const struct vg_env *env, __u64 *ret_in_flight, __u64 *ret
 	const struct vg_file_pool *pool = vg_file_pool(env);
 
 	*ret_in_flight = __atomic_load_n(&pool->counts.in_flight, __ATOMIC_RELAXED);
-	*ret_service_ns = __atomic_load_n(&pool->service_ns, __ATOMIC_RELAXED);
+	*ret_service_ns = __atomic_load_n(&pool->counts.service_ns, __ATOMIC_RELAXED);
 }
 
-static int file_figures(const struct vg_env *env, struct vg_figure *ret_figures)
+static const __u64 *file_counts(const struct vg_env *env)
 {
-	const struct vg_file_pool *pool = vg_file_pool(env);
-	const struct vg_file_counts *counts = &pool->counts;
-	const struct vg_figure figures[] = {
-		{ "requests", &counts->requests },	     { "failed", &counts->failed },
-		{ "in_flight", &counts->in_flight },	     { "waits", &counts->waits },
-		{ "memory_bytes", &counts->memory_bytes },   { "sessions", &counts->clients },
-		{ "sessions_ended", &counts->clients_ended }, { "open_files", &counts->open },
-		{ "read_bytes", &counts->read_bytes },	     { "written_bytes", &counts->written_bytes },
-		{ "inline_reads", &counts->inline_reads },   { "syncs", &counts->syncs },
-		{ "group_syncs", &counts->group_syncs },     { "locks", &counts->locks },
-		{ "lock_waits", &counts->lock_waits },
-		{ "watches", &counts->watches },	     { "events", &counts->events },
-		{ "retries", &counts->retries },	     { "quota_refused", &counts->quota_refused },
-		{ "wrong_node", &counts->wrong_node },	     { "asked_nodes", &counts->asked_nodes },
-		{ "service_ns", &pool->service_ns },
-	};
-
-	return VG_FIGURES_TELL(figures, ret_figures);
+	return (const __u64 *)&vg_file_pool(env)->counts;
 }
+
+static const char *const count_names[] = {
+#define X(name, type, metric, help) #name,
+	VG_FILE_COUNTS(X)
+#undef X
+	NULL
+};
+_Static_assert(sizeof(struct vg_file_counts) / sizeof(__u64) <= VG_FIGURES_MAX, "room for all");
 
 const struct vg_service vg_service_file = {
 	.name = "file",
@@ -156,5 +147,6 @@ const struct vg_service vg_service_file = {
 	.closed = vg_link_closed,
 	.datagram = file_datagram,
 	.load = file_load,
-	.figures = file_figures,
+	.counts = file_counts,
+	.count_names = count_names,
 };

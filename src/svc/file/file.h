@@ -24,6 +24,7 @@
 
 #include "svc/file/buffers.h"
 #include "svc/svc.h"
+#include "virgo/figures.h"
 #include "virgo/file.h"
 
 struct vg_file_pool;
@@ -384,13 +385,6 @@ __u32 vg_file_mode(const struct vg_file_pool *pool, __u32 mode);
 
 /* ---- the pool -------------------------------------------------------------------------------------------------- */
 
-struct vg_file_counts {
-	__u64 requests, failed, clients, clients_ended, open, in_flight, waits, memory_bytes;
-	__u64 read_bytes, written_bytes, inline_reads, syncs, group_syncs; /* data.c's */
-	__u64 locks, lock_waits, watches, events, retries, quota_refused;  /* hold's */
-	__u64 wrong_node, asked_nodes;					   /* tree.c's */
-};
-
 struct vg_file_pool {
 	struct vg_env *env;
 	const struct vg_file_settings *settings;
@@ -415,7 +409,6 @@ struct vg_file_pool {
 	struct vg_file_link *waiting_first, *waiting_last;
 	bool stopping, ticking;
 	void *memory[4]; /* that the tables are in */
-	__u64 service_ns; /* smoothed time of a request, 1/64 */
 	struct vg_file_counts counts;
 	/* Each module's own. */
 	void *data, *tree, *locks, *watches, *retries, *quotas;

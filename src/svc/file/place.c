@@ -10,7 +10,7 @@
 
 __u64 vg_place_load(const struct vg_file_pool *pool)
 {
-	return (pool->counts.in_flight + 1) * (pool->service_ns + 1);
+	return (pool->counts.in_flight + 1) * (pool->counts.service_ns + 1);
 }
 
 static bool asks(const struct vg_tree *tree)

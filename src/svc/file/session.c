@@ -61,7 +61,7 @@ static struct vg_file_client *client_new(struct vg_file_pool *pool, const struct
 		client->id |= 1ull << SLOT_BITS;
 	memcpy(client->secret, words + 1, sizeof(client->secret));
 	pool->clients++;
-	__atomic_store_n(&pool->counts.clients, pool->clients, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool->counts.sessions, pool->clients, __ATOMIC_RELAXED);
 	start_ticking(pool);
 	return client;
 }
@@ -78,7 +78,7 @@ void vg_client_put(struct vg_file_client *client)
 	client->next = pool->client_free;
 	pool->client_free = client;
 	pool->clients--;
-	__atomic_store_n(&pool->counts.clients, pool->clients, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool->counts.sessions, pool->clients, __ATOMIC_RELAXED);
 }
 
 static void leave(struct vg_file_link *link)
@@ -132,7 +132,7 @@ void vg_client_end(struct vg_file_client *client)
 	while (client->descriptors)
 		vg_descriptor_close(client->descriptors);
 	vg_retry_client_ended(client);
-	__atomic_store_n(&pool->counts.clients_ended, pool->counts.clients_ended + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool->counts.sessions_ended, pool->counts.sessions_ended + 1, __ATOMIC_RELAXED);
 	vg_client_put(client);
 }
 
