@@ -152,6 +152,71 @@ static void print_node(const json_t *node)
 		printf(" %10s %9s\n", "-", "-");
 }
 
+/* The other pools: a table each, if a node has one. */
+struct column {
+	const char *title, *name;
+	enum { COUNT, BYTES, DURATION } unit;
+};
+
+static const struct column job_columns[] = {
+	{ "running", "running", COUNT },     { "queued", "queued", COUNT },	 { "done", "done", COUNT },
+	{ "failed", "failed", COUNT },	     { "cancelled", "cancelled", COUNT }, { "timed out", "timed_out", COUNT },
+	{ "lost", "lost", COUNT },	     { "refused", "refused", COUNT },	 { "service", "service_ns", DURATION },
+	{ "input", "input_bytes", BYTES },   { "output", "output_bytes", BYTES },
+};
+
+static const struct column file_columns[] = {
+	{ "sessions", "sessions", COUNT },   { "open", "open_files", COUNT },	 { "requests", "requests", COUNT },
+	{ "failed", "failed", COUNT },	     { "flight", "in_flight", COUNT },	 { "syncs", "syncs", COUNT },
+	{ "locks", "locks", COUNT },	     { "watches", "watches", COUNT },	 { "service", "service_ns", DURATION },
+	{ "read", "read_bytes", BYTES },     { "written", "written_bytes", BYTES },
+};
+
+static void print_cell(const struct column *column, const json_t *service)
+{
+	__u64 value = number_at(service, NULL, column->name);
+	char text[24];
+
+	switch (column->unit) {
+	case COUNT:
+		printf(" %10llu", (unsigned long long)value);
+		break;
+	case BYTES:
+		printf(" %10s", cli_bytes(text, sizeof(text), (double)value));
+		break;
+	case DURATION:
+		printf(" %10s", cli_duration(text, sizeof(text), (double)value));
+		break;
+	}
+}
+
+static void print_service(const json_t *nodes, const char *name, const char *title, const struct column *columns,
+			  size_t count)
+{
+	bool begun = false;
+	json_t *each;
+	size_t index;
+
+	json_array_foreach(nodes, index, each)
+	{
+		const json_t *status = json_object_get(each, "status");
+		const json_t *service = json_object_get(json_object_get(status, "services"), name);
+
+		if (!service)
+			continue;
+		if (!begun)
+			printf("\n%4s %-22s", "node", title);
+		for (size_t c = 0; !begun && c < count; c++)
+			printf(" %10s%s", columns[c].title, c + 1 == count ? "\n" : "");
+		begun = true;
+		printf("%4lld %-22s", json_integer_value(json_object_get(status, "node")),
+		       json_string_value(json_object_get(each, "address")));
+		for (size_t c = 0; c < count; c++)
+			print_cell(&columns[c], service);
+		putchar('\n');
+	}
+}
+
 int cli_status(struct cli *cli, int argc, char **argv)
 {
 	int first = cli_parse(cli, argc, argv, NULL, NULL, NULL, 0, 0), code, other;
@@ -174,6 +239,8 @@ int cli_status(struct cli *cli, int argc, char **argv)
 	printf("%4s %-22s %10s %12s %10s %10s %7s %9s %9s %9s %10s %10s %9s\n", "node", "address", "keys", "hits",
 	       "misses", "forwarded", "flight", "service", "p50", "p99", "memory", "xdp hits", "steered");
 	json_array_foreach(nodes, index, each) print_node(each);
+	print_service(nodes, "cpu", "jobs", job_columns, sizeof(job_columns) / sizeof(job_columns[0]));
+	print_service(nodes, "file", "files", file_columns, sizeof(file_columns) / sizeof(file_columns[0]));
 	json_decref(nodes);
 	return code;
 }
