@@ -465,6 +465,12 @@ void vg_env_stats_sum(const struct vg_env *env, struct vg_stats *ret_sum)
 	*ret_sum = *env->stats;
 }
 
+int vg_env_figures(const struct vg_env *env, enum vg_service_number number,
+		   struct vg_figure (*ret_figures)[VG_FIGURES_MAX])
+{
+	return 0;
+}
+
 __u64 vg_env_uptime_s(const struct vg_env *env)
 {
 	return env->clock->monotonic_ns / 1000000000;

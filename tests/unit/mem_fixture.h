@@ -129,6 +129,15 @@ void vg_env_stats_sum(const struct vg_env *env, struct vg_stats *ret_sum)
 	*ret_sum = *env->stats;
 }
 
+/* A CPU pool, and no file pool. */
+int vg_env_figures(const struct vg_env *env, enum vg_service_number number,
+		   struct vg_figure (*ret_figures)[VG_FIGURES_MAX])
+{
+	(*ret_figures)[0] = (struct vg_figure){ "running", 2 };
+	(*ret_figures)[1] = (struct vg_figure){ "done", 5 };
+	return number == VG_SERVICE_CPU ? 2 : 0;
+}
+
 __u64 vg_env_uptime_s(const struct vg_env *env)
 {
 	return 86400;

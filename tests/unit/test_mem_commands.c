@@ -374,6 +374,8 @@ static void test_descriptions(void **state)
 		{ "INFO stats", "virgo_xdp_hits:3\r\n" },
 		{ "INFO commandstats", "cmdstat_info:calls=" },
 		{ "INFO keyspace", "# Keyspace\r\ndb0:keys=1" },
+		{ "INFO jobs", "# Jobs\r\nvirgo_jobs_running:2\r\nvirgo_jobs_done:5\r\n" },
+		{ "INFO files", "# Files\r\n" },
 		{ "INFO all", "# Commandstats\r\n" },
 		{ "COMMAND DOCS get", "$7\r\nsummary\r\n" },
 		{ "COMMAND", "$4\r\nmset\r\n:-3\r\n" },

@@ -336,6 +336,26 @@ static void keyspace(struct report *report)
 		line(report, "db0:keys=%llu", (unsigned long long)report->store.keys);
 }
 
+/* What another service of this node counts; nothing where it has none. */
+static void service(struct report *report, enum vg_service_number number, const char *prefix)
+{
+	struct vg_figure figures[VG_FIGURES_MAX];
+	int count = vg_env_figures(report->env, number, &figures);
+
+	for (int i = 0; i < count; i++)
+		line(report, "%s_%s:%llu", prefix, figures[i].name, (unsigned long long)figures[i].value);
+}
+
+static void jobs(struct report *report)
+{
+	service(report, VG_SERVICE_CPU, "virgo_jobs");
+}
+
+static void files(struct report *report)
+{
+	service(report, VG_SERVICE_FILE, "virgo_files");
+}
+
 static const struct {
 	const char *name, *title;
 	void (*write)(struct report *report);
@@ -351,6 +371,8 @@ static const struct {
 	{ "commandstats", "Commandstats", command_statistics, false },
 	{ "errorstats", "Errorstats", error_statistics, true },
 	{ "cluster", "Cluster", cluster, true },
+	{ "jobs", "Jobs", jobs, true },
+	{ "files", "Files", files, true },
 	{ "keyspace", "Keyspace", keyspace, true },
 };
 
