@@ -244,6 +244,51 @@ static void metrics_pool(FILE *out, const struct vg_node_status *status)
 		(unsigned long long)pool->requests_stream, (unsigned long long)pool->requests_datagram);
 }
 
+/* What other services count, from their lists (virgo/figures.h). */
+struct figure {
+	const char *metric, *help; /* metric: with its label */
+	enum { COUNTER, GAUGE, SECONDS } type;
+};
+
+static const struct figure cpu_figures[] = {
+#define X(name, type, metric, help) { metric, help, type },
+	VG_CPU_COUNTS(X)
+#undef X
+};
+
+static const struct figure file_figures[] = {
+#define X(name, type, metric, help) { metric, help, type },
+	VG_FILE_COUNTS(X)
+#undef X
+};
+
+static void metrics_figures(FILE *out, const struct figure *figures, const __u64 *counts, size_t bytes)
+{
+	char before[64] = "", name[64];
+
+	for (size_t i = 0; i < bytes / sizeof(*counts); i++) {
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(figures[i].metric, "{"), figures[i].metric);
+		if (strcmp(name, before))
+			metric_head(out, name, figures[i].type == COUNTER ? "counter" : "gauge", figures[i].help);
+		memcpy(before, name, sizeof(before));
+		if (figures[i].type == SECONDS)
+			fprintf(out, "%s %.9g\n", figures[i].metric, (double)counts[i] / 1e9);
+		else
+			fprintf(out, "%s %llu\n", figures[i].metric, (unsigned long long)counts[i]);
+	}
+}
+
+static void metrics_services(FILE *out, const struct vg_node_status *status)
+{
+	const struct vg_cpu_figures *cpu = &status->cpu_figures;
+	const struct vg_file_figures *file = &status->file_figures;
+
+	if (cpu->updated_ns)
+		metrics_figures(out, cpu_figures, (const __u64 *)&cpu->counts, sizeof(cpu->counts));
+	if (file->updated_ns)
+		metrics_figures(out, file_figures, (const __u64 *)&file->counts, sizeof(file->counts));
+}
+
 static void metrics_own_load(FILE *out, const struct vg_node_status *status)
 {
 	const struct vg_local *local = &status->local;
@@ -296,4 +341,5 @@ void vg_report_metrics(FILE *out, const struct vg_node_status *status)
 	metrics_host(out, &status->host);
 	metrics_cluster(out, status);
 	metrics_pool(out, status);
+	metrics_services(out, status);
 }

@@ -23,7 +23,8 @@ static const char *const map_names[VG_MAPS_MAX] = {
 	[VG_MAPS_NODE_LOAD] = VG_MAP_NAME(VG_MAP_NODE_LOAD), [VG_MAPS_STEERED] = VG_MAP_NAME(VG_MAP_STEERED),
 	[VG_MAPS_POOL] = VG_MAP_NAME(VG_MAP_POOL),	     [VG_MAPS_HOST] = VG_MAP_NAME(VG_MAP_HOST),
 	[VG_MAPS_CPU_LOAD] = VG_MAP_NAME(VG_MAP_CPU_LOAD),   [VG_MAPS_CGROUP_LOAD] = VG_MAP_NAME(VG_MAP_CGROUP_LOAD),
-	[VG_MAPS_IO_LOAD] = VG_MAP_NAME(VG_MAP_IO_LOAD),
+	[VG_MAPS_IO_LOAD] = VG_MAP_NAME(VG_MAP_IO_LOAD),     [VG_MAPS_CPU_FIGURES] = VG_MAP_NAME(VG_MAP_CPU_FIGURES),
+	[VG_MAPS_FILE_FIGURES] = VG_MAP_NAME(VG_MAP_FILE_FIGURES),
 };
 
 int vg_status_source_open(struct vg_status_source *source, const struct vg_pin_root *root)
@@ -254,6 +255,10 @@ int vg_status_read(const struct vg_status_source *source, struct vg_node_status 
 		error = bpf_map_lookup_elem(fds[VG_MAPS_HOST], &key, &ret_status->host);
 	if (!error)
 		error = read_nodes(fds, ret_status);
+	if (!error && fds[VG_MAPS_CPU_FIGURES] >= 0)
+		error = bpf_map_lookup_elem(fds[VG_MAPS_CPU_FIGURES], &key, &ret_status->cpu_figures);
+	if (!error && fds[VG_MAPS_FILE_FIGURES] >= 0)
+		error = bpf_map_lookup_elem(fds[VG_MAPS_FILE_FIGURES], &key, &ret_status->file_figures);
 	read_cpus(fds[VG_MAPS_CPU_LOAD], ret_status);
 	read_io(fds[VG_MAPS_IO_LOAD], ret_status);
 	read_cgroups(fds[VG_MAPS_CGROUP_LOAD], ret_status);

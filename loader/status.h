@@ -24,10 +24,12 @@ enum vg_map {
 	VG_MAPS_STEERED,
 	VG_MAPS_POOL,
 	VG_MAPS_HOST,
-	VG_MAPS_REQUIRED_MAX, /* those behind are the probes', which a node can do without */
+	VG_MAPS_REQUIRED_MAX, /* those behind a node can do without: the probes', and what pins of older agents lack */
 	VG_MAPS_CPU_LOAD = VG_MAPS_REQUIRED_MAX,
 	VG_MAPS_CGROUP_LOAD,
 	VG_MAPS_IO_LOAD,
+	VG_MAPS_CPU_FIGURES,
+	VG_MAPS_FILE_FIGURES,
 	VG_MAPS_MAX,
 };
 
@@ -84,6 +86,8 @@ struct vg_node_status {
 	struct vg_node_load loads[VG_NODES_MAX];
 	__u64 now_ns; /* CLOCK_MONOTONIC when all this was read */
 	struct vg_pool pool;
+	struct vg_cpu_figures cpu_figures;
+	struct vg_file_figures file_figures;
 	struct vg_host host;
 	bool scheduler_watched, io_watched;
 	struct vg_cpu_load cpus[VG_STATUS_CPUS_MAX];

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "caps.h"
@@ -23,6 +24,7 @@
 #include "objects.h"
 #include "pin.h"
 #include "probes.h"
+#include "virgo/maps.h"
 
 /* Programs by what they are for; descriptors or -1. */
 struct programs {
@@ -83,6 +85,24 @@ static int next_load_one(struct upgrade *upgrade, enum vg_object which)
 	return error;
 }
 
+/* Maps that the older agent did not have belong to whom the arena was given. */
+static int maps_give(const struct vg_pin_root *root)
+{
+	char names[VG_PIN_CHANGES_MAX][VG_PIN_NAME_BYTES], path[VG_PIN_PATH_BYTES];
+	int error = 0, count = vg_pin_list(root, VG_PIN_MAPS, names, VG_PIN_CHANGES_MAX);
+	struct stat arena, map;
+
+	vg_pin_path(root, VG_PIN_MAPS, VG_MAP_NAME(VG_MAP_ARENA), &path);
+	if (count < 0 || stat(path, &arena))
+		return count < 0 ? count : -errno;
+	for (int i = 0; !error && i < count; i++) {
+		vg_pin_path(root, VG_PIN_MAPS, names[i], &path);
+		if (!stat(path, &map) && (map.st_uid != arena.st_uid || map.st_gid != arena.st_gid))
+			error = vg_pin_give(root, VG_PIN_MAPS, names[i], arena.st_uid, arena.st_gid);
+	}
+	return error;
+}
+
 /* Load the new programs on the pinned maps, and pin them beside the old ones. */
 static int next_load(struct upgrade *upgrade)
 {
@@ -99,7 +119,8 @@ static int next_load(struct upgrade *upgrade)
 			error = 0;
 		}
 	}
-	return error ? error : programs_open(upgrade->root, VG_PIN_PROGS_NEXT, &upgrade->next);
+	error = error ?: maps_give(upgrade->root);
+	return error ?: programs_open(upgrade->root, VG_PIN_PROGS_NEXT, &upgrade->next);
 }
 
 /* Which of our programs an attachment runs: what it is for, and the descriptor. -EBUSY when it is none of them. */

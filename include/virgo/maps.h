@@ -9,6 +9,7 @@
 #define VIRGO_MAPS_H
 
 #include "types.h"
+#include "figures.h"
 #include "limits.h"
 #include "reasons.h"
 #include "wire.h"
@@ -30,6 +31,8 @@
 #define VG_MAP_NODE_LOAD vg_node_load /* ARRAY[VG_NODES_MAX], mmapable: struct vg_node_load; by XDP and the daemon */
 #define VG_MAP_STEERED vg_steered     /* ARRAY[VG_STEERED_SETS]: struct vg_steered; by XDP */
 #define VG_MAP_POOL vg_pool	      /* ARRAY[1], mmapable: struct vg_pool; written by the daemon */
+#define VG_MAP_CPU_FIGURES vg_cpu_figures /* ARRAY[1], mmapable: struct vg_cpu_figures; written by the daemon */
+#define VG_MAP_FILE_FIGURES vg_file_figures /* ARRAY[1], mmapable: struct vg_file_figures; written by the daemon */
 #define VG_MAP_HOST vg_host	      /* ARRAY[1], mmapable: struct vg_host; written by the agent */
 #define VG_MAP_CPU_LOAD vg_cpu_load   /* PERCPU_ARRAY[1]: struct vg_cpu_load; by the scheduler's probe */
 #define VG_MAP_CGROUP_LOAD vg_cgroup_load /* LRU_HASH[VG_CGROUPS_MAX]: cgroup id → struct vg_cgroup_load; by it */
@@ -370,6 +373,19 @@ struct vg_pool {
 	__u64 reserved[7];
 };
 VG_ASSERT_SIZE(struct vg_pool, 192);
+
+/* And those of its other services. Key 0; each field by itself. */
+struct vg_cpu_figures {
+	__u64 updated_ns; /* CLOCK_MONOTONIC; 0: this node has none */
+	struct vg_cpu_counts counts;
+};
+VG_ASSERT_SIZE(struct vg_cpu_figures, 144);
+
+struct vg_file_figures {
+	__u64 updated_ns; /* the same */
+	struct vg_file_counts counts;
+};
+VG_ASSERT_SIZE(struct vg_file_figures, 184);
 
 /*
  * Histograms of time: bucket b counts what took less than 2^(VG_TIME_FIRST_BIT + b) nanoseconds and did not fit the one

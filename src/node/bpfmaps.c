@@ -36,6 +36,7 @@ struct array {
 	const char *name;
 	size_t value_bytes, entries;
 	size_t member; /* of struct vg_bpfmaps: where the mapping goes */
+	bool optional; /* pins of an older agent may lack it */
 };
 static const struct array arrays[] = {
 	{ VG_MAP_NAME(VG_MAP_CONFIG), sizeof(struct vg_config), 1, offsetof(struct vg_bpfmaps, config) },
@@ -46,6 +47,10 @@ static const struct array arrays[] = {
 	{ VG_MAP_NAME(VG_MAP_NODE_LOAD), sizeof(struct vg_node_load), VG_NODES_MAX,
 	  offsetof(struct vg_bpfmaps, node_load) },
 	{ VG_MAP_NAME(VG_MAP_POOL), sizeof(struct vg_pool), 1, offsetof(struct vg_bpfmaps, pool) },
+	{ VG_MAP_NAME(VG_MAP_CPU_FIGURES), sizeof(struct vg_cpu_figures), 1, offsetof(struct vg_bpfmaps, cpu_figures),
+	  true },
+	{ VG_MAP_NAME(VG_MAP_FILE_FIGURES), sizeof(struct vg_file_figures), 1,
+	  offsetof(struct vg_bpfmaps, file_figures), true },
 };
 _Static_assert(sizeof(struct vg_node) % 8 == 0 && sizeof(struct vg_partition_owner) % 8 == 0,
 	       "the kernel rounds elements of an array up to 8 bytes");
@@ -68,6 +73,14 @@ static int open_pin(const char *folder, const char *name, char *why, size_t why_
 	else if (fd < 0)
 		snprintf(why, why_bytes, "%s: %s", path, strerror(-fd));
 	return fd;
+}
+
+static int anonymous_array(struct vg_bpfmaps *maps, const struct array *array)
+{
+	void *memory = anonymous(map_bytes(array->value_bytes, array->entries));
+
+	*array_place(maps, array) = memory;
+	return memory ? 0 : -ENOMEM;
 }
 
 static int map_array(struct vg_bpfmaps *maps, const struct array *array, const char *folder, char *why,
@@ -153,8 +166,11 @@ static int open_pinned(struct vg_bpfmaps *maps, const struct vg_options *options
 		return -ENOENT;
 	}
 	snprintf(folder, sizeof(folder), "%s/v%d/maps", options->pin_root, VG_LAYOUT_VERSION);
-	for (unsigned int i = 0; i < ARRAYS && !error; i++)
+	for (unsigned int i = 0; i < ARRAYS && !error; i++) {
 		error = map_array(maps, &arrays[i], folder, why, why_bytes);
+		if (error && arrays[i].optional) /* what is written there nobody sees */
+			error = anonymous_array(maps, &arrays[i]);
+	}
 	if (!error)
 		error = lock_arena(maps, folder);
 	if (error == -EBUSY)
@@ -172,13 +188,9 @@ static int open_anonymous(struct vg_bpfmaps *maps, const struct vg_options *opti
 {
 	maps->arena = anonymous(options->arena_bytes);
 	maps->arena_map_bytes = options->arena_bytes;
-	for (unsigned int i = 0; i < ARRAYS; i++) {
-		void *memory = anonymous(map_bytes(arrays[i].value_bytes, arrays[i].entries));
-
-		if (!memory)
+	for (unsigned int i = 0; i < ARRAYS; i++)
+		if (anonymous_array(maps, &arrays[i]))
 			return -ENOMEM;
-		*array_place(maps, &arrays[i]) = memory;
-	}
 	return maps->arena ? 0 : -ENOMEM;
 }
 

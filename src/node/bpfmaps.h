@@ -25,6 +25,8 @@ struct vg_bpfmaps {
 	struct vg_node *node;
 	struct vg_node_load *node_load;
 	struct vg_pool *pool;
+	struct vg_cpu_figures *cpu_figures;
+	struct vg_file_figures *file_figures;
 	int counter_fd;
 	int cpu_load_fd; /* -1: the scheduler is not watched */
 	int lock_fd; /* held while this daemon owns the arena */

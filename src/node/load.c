@@ -202,6 +202,25 @@ static void tell_figures(const struct vg_worker *worker, const struct vg_stats *
 		__atomic_store_n((__u64 *)world->maps.pool + i, ((const __u64 *)&pool)[i], __ATOMIC_RELAXED);
 }
 
+/* And these, of the services that have a map for theirs. */
+static void tell_counts(const struct vg_worker *worker, enum vg_service_number number, __u64 *updated_ns, __u64 *counts)
+{
+	struct vg_figure figures[VG_FIGURES_MAX];
+	int count = vg_env_figures(&worker->env, number, &figures);
+
+	for (int i = 0; i < count; i++)
+		__atomic_store_n(&counts[i], figures[i].value, __ATOMIC_RELAXED);
+	__atomic_store_n(updated_ns, count ? worker->clock.monotonic_ns : 0, __ATOMIC_RELAXED);
+}
+
+static void tell_services(const struct vg_worker *worker)
+{
+	const struct vg_bpfmaps *maps = &worker->world->maps;
+
+	tell_counts(worker, VG_SERVICE_CPU, &maps->cpu_figures->updated_ns, (__u64 *)&maps->cpu_figures->counts);
+	tell_counts(worker, VG_SERVICE_FILE, &maps->file_figures->updated_ns, (__u64 *)&maps->file_figures->counts);
+}
+
 /* ---- heartbeats ------------------------------------------------------------------------------------------------ */
 
 static void beat(struct vg_worker *worker)
@@ -291,8 +310,10 @@ void vg_load_tend(struct vg_worker *worker)
 
 	vg_env_stats_sum(&worker->env, &sum);
 	say(worker, &sum);
-	if (worker->ticks % FIGURES_TICKS == 0)
+	if (worker->ticks % FIGURES_TICKS == 0) {
 		tell_figures(worker, &sum);
+		tell_services(worker);
+	}
 	if (worker->ticks % PACE_TICKS == 0)
 		sample_pace(worker, &sum);
 	if (worker->listeners && worker->env.cluster->nodes > 1)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Who is how busy: what this node says of itself (vg_local, vg_pool) and what it has heard of others (vg_node_load).
- * Without BPF the tables are ordinary memory, and the daemon alone writes and reads them.
+ * Who is how busy: what this node says of itself (vg_local, and for the agent vg_pool, vg_cpu_figures,
+ * vg_file_figures) and what it has heard of others (vg_node_load). Without BPF the tables are ordinary memory, and
+ * the daemon alone writes and reads them.
  */
 #ifndef VG_NODE_LOAD_H
 #define VG_NODE_LOAD_H

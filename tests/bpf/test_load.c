@@ -118,6 +118,10 @@ static const struct layout {
 	  { FIELD(vg_steered, entries) } },
 	{ VG_MAP_NAME(VG_MAP_POOL), "vg_pool", sizeof(struct vg_pool), 1,
 	  { FIELD(vg_pool, updated_ns), FIELD(vg_pool, keys), FIELD(vg_pool, heartbeats) } },
+	{ VG_MAP_NAME(VG_MAP_CPU_FIGURES), "vg_cpu_figures", sizeof(struct vg_cpu_figures), 1,
+	  { FIELD(vg_cpu_figures, updated_ns), FIELD(vg_cpu_figures, counts) } },
+	{ VG_MAP_NAME(VG_MAP_FILE_FIGURES), "vg_file_figures", sizeof(struct vg_file_figures), 1,
+	  { FIELD(vg_file_figures, updated_ns), FIELD(vg_file_figures, counts) } },
 	{ VG_MAP_NAME(VG_MAP_HOST), "vg_host", sizeof(struct vg_host), 1,
 	  { FIELD(vg_host, updated_ns), FIELD(vg_host, memory_available_bytes), FIELD(vg_host, cpu),
 	    FIELD(vg_host, io) } },
@@ -218,6 +222,9 @@ static int pin_all(const char *folder)
 		  ">/dev/null",
 		  folder, "xdp_ingress"))
 		return 5;
+	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_file_figures' | grep quota_refused >/dev/null", folder,
+		  "xdp_ingress"))
+		return 8;
 	if (shell("bpftool map dump pinned '%1$s/%2$s/maps/vg_cpu_load' | grep wait_buckets >/dev/null", folder,
 		  "sched_load"))
 		return 7;

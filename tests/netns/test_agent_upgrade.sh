@@ -57,7 +57,7 @@ attached() { status '[.attachments[].program_id] | sort | map(tostring) | join("
 counted() { status ".counters[] | select(.reason == \"$1\") | .packets"; }
 map_id() { bpftool -j map show pinned "$ROOT/v2/maps/$1" | jq .id; }
 
-tap_plan 28
+tap_plan 30
 
 agent load
 tap_is "load" "$CODE" 0
@@ -128,6 +128,10 @@ tap_is "unload" "$CODE" 0
 
 # ---- with a daemon, which has no privileges at all
 agent load --daemon-user nobody
+# As if an agent had pinned them that did not have these yet.
+rm "$ROOT/v2/maps/vg_cpu_figures" "$ROOT/v2/maps/vg_file_figures"
+tap_is "pins that lack what only tells figures will do" \
+	"$(status '[.maps[] | select(.name == "vg_pool" or .name == "vg_cpu_figures") | .name] | join(" ")')" vg_pool
 agent attach "$IF_NODE" --mode native
 ip netns exec "$PEER" "$AGENT" attach "$IF_PEER" --role pass --pin-root "$ROOT" >/dev/null
 cp "$B/virgod" "$WORK/virgod"
@@ -149,6 +153,8 @@ hits=$(counted hit)
 upgrade_under fruit "$VALUE"
 # What XDP passes up (a writer in the bucket, its budget used up) the daemon answers.
 tap_ok "XDP answered nearly all of them" [ $((($(counted hit) - hits) * 100)) -ge $((sent * 99)) ]
+tap_is "the maps that were missing are there, for the daemon's user" \
+	"$(stat -c %U "$ROOT/v2/maps/vg_cpu_figures" "$ROOT/v2/maps/vg_file_figures" | tr '\n' ' ')" "nobody nobody "
 agent unload
 tap_is "a living daemon is not unloaded under" "$CODE" 6
 kill -TERM "$DAEMON"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Load: the probes against what the kernel itself knows, heartbeats between silent nodes, stamps of strangers, and the
-# agent's pages. Two nodes with XDP and a cluster key.
+# agent's pages. Two nodes with XDP, a cluster key and files.
 # shellcheck disable=SC2317 # functions are called by tap_ok
 cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
 LAB_BUILD=${B:-build}
+LAB_FILES=yes
 . scripts/lab.sh
-TESTS=41
+TESTS=47
 SPINNERS=() RUNNING=""
 PYTHON=/usr/bin/python3
 [ -x $PYTHON ] || PYTHON=python3
@@ -181,6 +182,24 @@ ip netns exec "$LAB-n0" "$LAB_BUILD/virgo-agent" run eth0 --pin-root "$LAB_DIR/b
 RUNNING=$!
 page() { lab_node 0 curl -sS -m 10 "http://127.0.0.1:9464$1"; }
 tap_ok "/healthz" until_true 10 eval '[ "$(page /healthz)" = ok ]'
+figure() { virgo status --json | jq ".nodes[].status | select(.node == 0) | .services.$1"; } # SERVICE.NAME
+metric() { page /metrics | sed -n "s/^$1 //p"; }
+head -c 100000 /dev/urandom >"$WORK/file"
+for ((i = 0; i < 8; i++)); do virgo put "$WORK/file" "file$i"; done
+tap_is "files, on this node too" "$(for ((i = 0; i < 8; i++)); do virgo cat "file$i"; done | wc -c)" 800000
+virgo run --on 0 -- true
+virgo run --on 0 -- sh -c 'echo some; exit 3' >/dev/null
+tap_is "and jobs" $? 3
+tap_ok "the agent counts the jobs" until_true 5 eval \
+	'[ "$(metric "virgo_cpu_jobs_total{result=\"done\"}") $(figure cpu.done)" = "2 2" ]'
+tap_ok "and what was written to files" until_true 5 eval \
+	'[ "$(metric virgo_file_written_bytes_total)" -ge 100000 ] &&
+	 [ "$(metric virgo_file_written_bytes_total)" = "$(figure file.written_bytes)" ]'
+tap_ok "and the time of a job, in seconds" true_of "$(metric virgo_cpu_job_seconds) > 0 and $(metric virgo_cpu_job_seconds) < 5"
+virgo status >"$WORK/status"
+tap_is "virgo status has a table each, with a line for each node" \
+	"$(awk '$1 == "node" { what = $2 } $1 ~ /^[01]$/ { lines[what]++ }
+		END { print lines["address"], lines["jobs"], lines["files"] }' "$WORK/status")" "2 2 2"
 page /metrics >"$WORK/metrics"
 tap_ok "/metrics is what Prometheus reads" eval '$PYTHON tests/netns/check_metrics.py <"$WORK/metrics" >"$WORK/check" ||
 	{ sed "s/^/# /" "$WORK/check"; false; }'
@@ -193,7 +212,8 @@ fi
 missing=""
 for metric in virgo_run_queue_delay_seconds_bucket virgo_cpu_seconds_total virgo_block_request_seconds_bucket \
 	virgo_cgroup_run_queue_delay_seconds_sum virgo_packets_total virgo_pool_keys virgo_stamps_total \
-	virgo_strangers_total virgo_node_heard_seconds virgo_load_in_flight virgo_host_memory_available_bytes; do
+	virgo_strangers_total virgo_node_heard_seconds virgo_load_in_flight virgo_host_memory_available_bytes \
+	$(grep -o '"virgo_[a-z_]*' include/virgo/figures.h | tr -d '"' | sort -u); do
 	grep "^$metric[{ ]" "$WORK/metrics" >/dev/null || missing+=" $metric"
 done
 tap_is "with all that is to be seen" "$missing" ""

@@ -211,6 +211,8 @@ static void status_fill(struct vg_node_status *status)
 	status->cpus[0].wait_buckets[0] = 4;
 	status->cpus[0].wait_buckets[1] = 5;
 	status->cpus[0].wait_buckets[VG_TIME_BUCKETS - 1] = 1;
+	status->cpu_figures = (struct vg_cpu_figures){
+		.updated_ns = 6000000000, .counts = {.running = 2, .done = 5, .service_ns = 250000000}};
 	status->nodes[1] = (struct vg_node){
 		.flags = VG_NODE_HAS_V4, .address4 = VG_HTOBE32(0x0a000002), .port_mem = VG_HTOBE16(30000)};
 }
@@ -249,6 +251,11 @@ static void test_metrics(void **state)
 	assert_non_null(strstr(text, "\nvirgo_run_queue_delay_seconds_bucket{cpu=\"0\",le=\"+Inf\"} 10\n"));
 	assert_non_null(strstr(text, "\nvirgo_run_queue_delay_seconds_sum{cpu=\"0\"} 1.5\n"));
 	assert_non_null(strstr(text, "\nvirgo_run_queue_delay_seconds_count{cpu=\"0\"} 10\n"));
+	assert_non_null(strstr(text, "\n# TYPE virgo_cpu_jobs_running gauge\nvirgo_cpu_jobs_running 2\n"));
+	assert_non_null(strstr(text, "\n# TYPE virgo_cpu_jobs_total counter\nvirgo_cpu_jobs_total{result=\"done\"} 5\n"
+				     "virgo_cpu_jobs_total{result=\"failed\"} 0\n")); /* one head for all results */
+	assert_non_null(strstr(text, "\n# TYPE virgo_cpu_job_seconds gauge\nvirgo_cpu_job_seconds 0.25\n"));
+	assert_null(strstr(text, "virgo_file_")); /* no file pool here */
 	assert_null(strstr(text, "virgo_block_")); /* nobody watched */
 	assert_null(strstr(text, "virgo_pressure_"));
 	assert_int_equal(text[strlen(text) - 1], '\n');
