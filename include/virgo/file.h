@@ -124,6 +124,7 @@ VG_ASSERT_SIZE(struct vg_file_span, 8);
 #define VG_FILE_CHANGE_ACCESSED_NOW 0x40
 #define VG_FILE_CHANGE_MODIFIED_NOW 0x80
 #define VG_FILE_CHANGE_KNOWN 0xff
+#define VG_FILE_CHANGE_OF_PIECES 0xf8 /* of a striped file: who asks changes its pieces, and nothing else with it */
 struct vg_file_change {
 	__be32 mask, mode, uid, gid;
 	__be64 size, accessed, modified;

@@ -248,6 +248,9 @@ struct vg_remote_node *vg_remote_piece_node(struct virgo *v, const struct vg_rem
 					    struct vg_remote_request *request);
 __u32 vg_remote_piece_name(__u64 id, unsigned int index, char *name, size_t bytes);
 __u64 vg_remote_stripes_size(const struct virgo_file *file, const __u64 *sizes);
+/* What its name says of a striped file becomes what it is, from the stats in the fronts of its pieces' answers. */
+void vg_remote_add_up(const struct virgo_file *file, const struct vg_remote_request *pieces,
+		      struct virgo_file_stat *stat);
 /* A file without descriptors of what an answer says behind the stat; NULL: *ret_error. */
 struct virgo_file *vg_remote_striped(const __u8 *body, __u32 length, int flags, __u16 ret_nodes[VG_FILE_STRIPES_MAX],
 				     int *ret_error);
@@ -279,6 +282,9 @@ void vg_remote_deliver(struct virgo *v, virgo_file_fn fn, void *context, ssize_t
 /* ---- file_io.c: a place for a virgo_submit_*(): 0, -EAGAIN, -ENOMEM; its end */
 int vg_remote_take(struct virgo *v, virgo_file_fn fn, void *context, void **ret_submission);
 void vg_remote_taken_done(void *submission, ssize_t result);
+
+/* ---- file_handle.c: CHANGE of a file, or of each of its pieces, and wait: 0 or negative errno */
+int vg_remote_change_each(struct virgo *v, struct virgo_file *file, const struct vg_file_change *change);
 
 /* ---- file_name.c: bodies of CHANGE */
 struct vg_file_change vg_remote_change_mode(mode_t mode);

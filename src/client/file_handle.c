@@ -70,33 +70,6 @@ static __u64 share_of(const struct virgo_file *file, unsigned int piece, __u64 s
 
 /* ---- stat ------------------------------------------------------------------------------------------------------ */
 
-/*
- * The file is what its name says it is: a piece was made at another moment, by another node's clock. What the pieces
- * say together: times are the latest, the size is where the last of them ends.
- */
-static void add_up(const struct virgo_file *file, const struct vg_remote_each *each, struct virgo_file_stat *stat)
-{
-	__u64 sizes[VG_FILE_STRIPES_MAX];
-
-	vg_remote_stat_read(each->requests[0].front, stat);
-	if (!file->unit)
-		return;
-	*stat = file->opened;
-	stat->allocated = 0;
-	stat->modified_ns = stat->changed_ns = stat->accessed_ns = 0;
-	for (unsigned int i = 0; i < file->count; i++) {
-		struct virgo_file_stat piece;
-
-		vg_remote_stat_read(each->requests[i].front, &piece);
-		sizes[i] = piece.size;
-		stat->allocated += piece.allocated;
-		stat->modified_ns = piece.modified_ns > stat->modified_ns ? piece.modified_ns : stat->modified_ns;
-		stat->changed_ns = piece.changed_ns > stat->changed_ns ? piece.changed_ns : stat->changed_ns;
-		stat->accessed_ns = piece.accessed_ns > stat->accessed_ns ? piece.accessed_ns : stat->accessed_ns;
-	}
-	stat->size = vg_remote_stripes_size(file, sizes);
-}
-
 int virgo_fstat(struct virgo *v, struct virgo_file *file, struct virgo_file_stat *ret_stat)
 {
 	struct vg_remote_each *each;
@@ -107,15 +80,19 @@ int virgo_fstat(struct virgo *v, struct virgo_file *file, struct virgo_file_stat
 	for (unsigned int i = 0; i < file->count; i++)
 		each->requests[i].front_bytes = sizeof(struct vg_file_stat);
 	error = vg_remote_each_wait(each);
-	if (!error)
-		add_up(file, each, ret_stat);
+	if (!error && file->unit) {
+		*ret_stat = file->opened;
+		vg_remote_add_up(file, each->requests, ret_stat);
+	} else if (!error) {
+		vg_remote_stat_read(each->requests[0].front, ret_stat);
+	}
 	free(each);
 	return error;
 }
 
 /* ---- changing -------------------------------------------------------------------------------------------------- */
 
-static int change_each(struct virgo *v, struct virgo_file *file, const struct vg_file_change *change)
+int vg_remote_change_each(struct virgo *v, struct virgo_file *file, const struct vg_file_change *change)
 {
 	struct vg_remote_each *each;
 	int error = begin(v, file, VG_OP_FILE_CHANGE, &each);
@@ -139,13 +116,13 @@ int virgo_ftruncate(struct virgo *v, struct virgo_file *file, uint64_t size)
 {
 	const struct vg_file_change change = { .mask = VG_HTOBE32(VG_FILE_CHANGE_SIZE), .size = VG_HTOBE64(size) };
 
-	return size > INT64_MAX ? refuse(v, -EINVAL) : change_each(v, file, &change);
+	return size > INT64_MAX ? refuse(v, -EINVAL) : vg_remote_change_each(v, file, &change);
 }
 
-/* Attributes of a striped file are those of its name. */
+/* Mode and owner of a striped file are those of its name. */
 static int change_attributes(struct virgo *v, struct virgo_file *file, const struct vg_file_change *change)
 {
-	return file->unit ? refuse(v, -EOPNOTSUPP) : change_each(v, file, change);
+	return file->unit ? refuse(v, -EOPNOTSUPP) : vg_remote_change_each(v, file, change);
 }
 
 int virgo_fchmod(struct virgo *v, struct virgo_file *file, mode_t mode)
@@ -166,7 +143,7 @@ int virgo_futimens(struct virgo *v, struct virgo_file *file, const struct timesp
 {
 	const struct vg_file_change change = vg_remote_change_times(times);
 
-	return change_attributes(v, file, &change);
+	return vg_remote_change_each(v, file, &change);
 }
 
 /* ---- room and safety ------------------------------------------------------------------------------------------- */

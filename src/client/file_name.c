@@ -39,7 +39,7 @@ static void set_body(struct vg_remote_call *call, const void *body, size_t lengt
 
 /* ---- stat ------------------------------------------------------------------------------------------------------ */
 
-/* How long a striped file is its pieces know. */
+/* How long a striped file is and when it was changed its pieces know. */
 static int stat_striped(struct virgo *v, const char *path, struct virgo_file_stat *ret_stat)
 {
 	struct virgo_file *file;
@@ -216,14 +216,15 @@ struct vg_file_change vg_remote_change_times(const struct timespec times[2])
 	return change;
 }
 
-static int truncate_striped(struct virgo *v, const char *path, uint64_t size)
+/* Its pieces have its size and its times. */
+static int change_striped(struct virgo *v, const char *path, const struct vg_file_change *change)
 {
 	struct virgo_file *file;
 	int error = virgo_open(v, path, O_WRONLY | O_NOFOLLOW, 0, &file), closing;
 
 	if (error)
 		return error;
-	error = virgo_ftruncate(v, file, size);
+	error = vg_remote_change_each(v, file, change);
 	closing = virgo_close(v, file);
 	return error ? error : closing;
 }
@@ -239,8 +240,8 @@ static int change(struct virgo *v, const char *path, bool follow, const struct v
 	call.request.change = true;
 	set_body(&call, change, sizeof(*change));
 	error = vg_remote_call_wait(&call);
-	if (!error && call.request.answer_flags & VG_FILE_STRIPED && change->mask & VG_HTOBE32(VG_FILE_CHANGE_SIZE))
-		error = truncate_striped(v, call.path, VG_BE64TOH(change->size));
+	if (!error && call.request.answer_flags & VG_FILE_STRIPED)
+		error = change_striped(v, call.path, change);
 	vg_remote_call_deinit(&call);
 	return error;
 }

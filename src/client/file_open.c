@@ -109,6 +109,31 @@ __u64 vg_remote_stripes_size(const struct virgo_file *file, const __u64 *sizes)
 	return size;
 }
 
+static int64_t later(int64_t one, int64_t other)
+{
+	return one > other ? one : other;
+}
+
+void vg_remote_add_up(const struct virgo_file *file, const struct vg_remote_request *pieces,
+		      struct virgo_file_stat *stat)
+{
+	__u64 sizes[VG_FILE_STRIPES_MAX];
+
+	stat->allocated = 0;
+	stat->modified_ns = stat->accessed_ns = INT64_MIN;
+	for (unsigned int i = 0; i < file->count; i++) {
+		struct virgo_file_stat piece;
+
+		vg_remote_stat_read(pieces[i].front, &piece);
+		sizes[i] = piece.size;
+		stat->allocated += piece.allocated;
+		stat->modified_ns = later(stat->modified_ns, piece.modified_ns);
+		stat->accessed_ns = later(stat->accessed_ns, piece.accessed_ns);
+		stat->changed_ns = later(stat->changed_ns, piece.changed_ns);
+	}
+	stat->size = vg_remote_stripes_size(file, sizes);
+}
+
 /* ---- all pieces at once ---------------------------------------------------------------------------------------- */
 
 struct vg_remote_node *vg_remote_piece_node(struct virgo *v, const struct vg_remote_piece *piece,
@@ -192,22 +217,6 @@ static void finish(struct opening *opening, int error)
 	done(context, error, file);
 }
 
-static void add_up(struct virgo_file *file, const struct vg_remote_request *pieces)
-{
-	__u64 sizes[VG_FILE_STRIPES_MAX], allocated = 0;
-
-	for (unsigned int i = 0; i < file->count; i++) {
-		struct virgo_file_stat stat;
-
-		vg_remote_stat_read(pieces[i].front, &stat);
-		sizes[i] = stat.size;
-		allocated += stat.allocated;
-	}
-	file->opened.size = vg_remote_stripes_size(file, sizes);
-	file->opened.allocated = allocated;
-	file->opened.stripes = (uint16_t)file->count;
-}
-
 static void unmade(struct vg_remote_call *call)
 {
 	finish(call->context, ((struct opening *)call->context)->error);
@@ -241,7 +250,8 @@ static void pieces_opened(struct opening *opening)
 	unsigned int opened = 0;
 
 	if (!opening->error) {
-		add_up(file, opening->pieces);
+		file->opened.stripes = (uint16_t)file->count;
+		vg_remote_add_up(file, opening->pieces, &file->opened);
 		finish(opening, 0);
 		return;
 	}

@@ -9,7 +9,8 @@
 
 static int ask_stat(struct mount *mount, struct client *client, struct node *node, struct virgo_file_stat *ret_stat)
 {
-	struct target target = { .node = node, .prefer_open = true };
+	/* An open striped file has the mode and owner that its name had when it was opened. */
+	struct target target = { .node = node, .prefer_open = !node->striped };
 	int error;
 
 	do {

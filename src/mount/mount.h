@@ -70,7 +70,7 @@ struct handle;
 struct node {
 	struct node *next; /* of those whose inode has the same hash */
 	struct node *after, **before; /* of all */
-	bool hashed, directory;
+	bool hashed, directory, striped;
 	bool dirty;  /* written since it was last known to be on a disk */
 	bool lost;   /* its server was started anew while it was dirty: the next fsync says so */
 	bool locked; /* a lock was taken at some time: closing releases them */

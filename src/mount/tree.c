@@ -207,6 +207,7 @@ static void note(struct node *node, const struct virgo_file_stat *stat)
 	node->mode = stat->mode;
 	node->links = stat->links;
 	node->gid = stat->gid;
+	node->striped = stat->stripes;
 }
 
 static struct node *add_node(struct tree *tree, const struct virgo_file_stat *stat)
@@ -424,7 +425,7 @@ bool tree_note(struct tree *tree, struct node *node, const struct virgo_file_sta
 
 	pthread_mutex_lock(&tree->lock);
 	note(node, stat);
-	/* What is written to pieces does not show in the times of a striped file's name. */
+	/* The latest of its pieces' times need not change with each of them: nodes have clocks of their own. */
 	same = node->cached && !stat->stripes && node->modified_ns == stat->modified_ns && node->size == stat->size;
 	if (opened) {
 		node->cached = true;

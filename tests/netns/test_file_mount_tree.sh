@@ -78,7 +78,11 @@ for file in "$LAB_DIR/big" "$N/striped"; do
 done
 sleep 1.1
 tap_ok "written there, it is read here" same_stripes
+touch -d @1000000000 "$M/striped"
+tap_is "its time is set" "$(stat -c %Y "$M/striped")" 1000000000
 exec 7< "$M/striped"
+chmod 604 "$M/striped"
+tap_is "while it is open, its mode" "$(stat -c %a "$M/striped")" 604
 rm "$M/striped"
 tap_ok "unlinked, it is read on" cmp "$LAB_DIR/big" - <&7
 exec 7<&-

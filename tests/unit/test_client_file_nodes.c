@@ -193,6 +193,35 @@ static void test_nodes_striped_is_one_file(void **state)
 	assert_int_equal(virgo_unlink(v, "one"), 0);
 }
 
+/* Programs tell by its time whether a file has changed, whichever piece it was that did. */
+static void test_nodes_striped_times(void **state)
+{
+	const struct timespec times[2] = { { .tv_sec = 1000000007, .tv_nsec = 9 }, { .tv_sec = 1100000003 } };
+	struct virgo_file_stat stat, opened;
+	struct virgo_file *file;
+
+	(void)state;
+	assert_int_equal(virgo_open_striped(v, "times", O_RDWR, 0640, 65536, 0, &file), 0);
+	assert_int_equal(virgo_pwrite(v, file, "x", 1, 199999), 1);
+	for (int piece = 0; piece < 3; piece++) {
+		assert_int_equal(piece % 2 ? virgo_futimens(v, file, times) : virgo_utimens(v, "times", times), 0);
+		assert_int_equal(virgo_stat(v, "times", &stat), 0);
+		assert_int_equal(stat.accessed_ns, 1000000007000000009);
+		assert_int_equal(stat.modified_ns, 1100000003000000000);
+		assert_int_equal(stat.size, 200000);
+		assert_int_equal(virgo_pwrite(v, file, "y", 1, (uint64_t)piece * 65536), 1);
+		assert_int_equal(virgo_stat(v, "times", &stat), 0);
+		assert_int_equal(virgo_fstat(v, file, &opened), 0);
+		assert_true(stat.modified_ns > 1100000003000000000);
+		assert_int_equal(opened.modified_ns, stat.modified_ns);
+	}
+	assert_int_equal(virgo_chmod(v, "times", 0600), 0);
+	assert_int_equal(virgo_stat(v, "times", &stat), 0);
+	assert_int_equal(stat.mode & 07777, 0600);
+	assert_int_equal(virgo_close(v, file), 0);
+	assert_int_equal(virgo_unlink(v, "times"), 0);
+}
+
 static void test_nodes_striped_file(void **state)
 {
 	struct virgo_file_stat stat;
@@ -332,6 +361,7 @@ int main(void)
 		TEST(test_nodes_pinned_directory),
 		TEST(test_nodes_symbolic_links),
 		TEST(test_nodes_striped_is_one_file),
+		TEST(test_nodes_striped_times),
 		TEST(test_nodes_striped_file),
 		TEST(test_nodes_watch_all),
 		TEST(test_nodes_one_is_gone),

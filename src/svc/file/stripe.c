@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Striped files. The stub at the home names the pieces' nodes and is the file: as long as it is there, the file is.
- * Mode, owner, times and extended attributes are those of an empty file beside it. A new one is made under a name of
- * its own: pieces, attributes, stub; then the stub is renamed to the file's name. One that goes is kept in the trash
- * until its pieces are gone (mend.c).
+ * Mode, owner and extended attributes are those of an empty file beside it; size and times are the pieces'. A new one
+ * is made under a name of its own: pieces, attributes, stub; then the stub is renamed to the file's name. One that goes
+ * is kept in the trash until its pieces are gone (mend.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -127,19 +127,19 @@ static void run_on_attributes(struct vg_file_op *op, const struct vg_stub *stub)
 	vg_op_run(op);
 }
 
-static bool changes_size(const struct vg_file_op *op)
+static bool changes_pieces(const struct vg_file_op *op)
 {
 	struct vg_file_change change;
 
 	memcpy(&change, op->body, sizeof(change));
-	return VG_BE32TOH(change.mask) & VG_FILE_CHANGE_SIZE;
+	return VG_BE32TOH(change.mask) & VG_FILE_CHANGE_OF_PIECES;
 }
 
 void vg_stripe_met(struct vg_file_op *op, const struct vg_stub *stub)
 {
 	switch (op->opcode) {
 	case VG_OP_FILE_CHANGE:
-		if (!changes_size(op)) {
+		if (!changes_pieces(op)) {
 			run_on_attributes(op, stub);
 			return;
 		}
