@@ -41,12 +41,14 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
 	struct node *node = tree_node(&mount->tree, ino);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct virgo_file_stat stat;
-	int error = client ? ask_stat(mount, client, node, &stat) : -ENOMEM;
+	int error;
 
-	if (client)
-		clients_put(&mount->clients, client);
+	if (!client)
+		return;
+	error = ask_stat(mount, client, node, &stat);
+	clients_put(&mount->clients, client);
 	if (error)
 		reply_error(req, error);
 	else
@@ -112,11 +114,13 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *stat, int to_set, s
 {
 	struct mount *mount = mount_of(req);
 	struct node *node = tree_node(&mount->tree, ino);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(info ? handle_of(info) : NULL, node, NULL);
 	struct virgo_file_stat now;
-	int error = client ? 0 : -ENOMEM;
+	int error = 0;
 
+	if (!client)
+		return;
 	if (!mount->options.ids && to_set & SET_OWNER) {
 		/* All is said to be the mounter's: it can be given to nobody else. */
 		if ((to_set & FUSE_SET_ATTR_UID && stat->st_uid != mount->uid) ||
@@ -134,8 +138,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *stat, int to_set, s
 	}
 	if (!error)
 		error = ask_stat(mount, client, node, &now);
-	if (client)
-		clients_put(&mount->clients, client);
+	clients_put(&mount->clients, client);
 	if (error)
 		reply_error(req, error);
 	else
@@ -145,15 +148,16 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *stat, int to_set, s
 void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct virgo_statfs all;
 	struct statvfs reply;
-	int error = client ? virgo_statfs(client->virgo, &all) : -ENOMEM;
+	int error;
 
-	if (client)
-		clients_put(&mount->clients, client);
-	/* Nodes that are silent are left out of the sum. */
-	if (error && !(error == -EHOSTDOWN && all.block_size)) {
+	if (!client)
+		return;
+	error = virgo_statfs(client->virgo, &all);
+	clients_put(&mount->clients, client);
+	if (error) {
 		reply_error(req, error);
 		return;
 	}
@@ -229,15 +233,13 @@ static void reply_xattr(fuse_req_t req, const struct xattr *xattr, const char *d
 static void do_xattr(fuse_req_t req, fuse_ino_t ino, const struct xattr *xattr)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(NULL, tree_node(&mount->tree, ino), NULL);
 	ssize_t length = 0;
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	do {
 		error = target_find(mount, client, &target);
 		if (!error && target.opened)

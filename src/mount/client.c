@@ -90,6 +90,15 @@ struct client *clients_take(struct clients *clients)
 	return client;
 }
 
+struct client *client_for(fuse_req_t req)
+{
+	struct client *client = clients_take(&mount_of(req)->clients);
+
+	if (!client)
+		reply_error(req, -ENOMEM);
+	return client;
+}
+
 void clients_put(struct clients *clients, struct client *client)
 {
 	pthread_mutex_lock(&clients->lock);

@@ -240,15 +240,13 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(NULL, tree_node(&mount->tree, ino), NULL);
 	struct virgo_file *file;
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	do {
 		error = target_find(mount, client, &target);
 		if (!error && !target.opened)

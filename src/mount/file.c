@@ -48,17 +48,17 @@ void op_create(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mode_t m
 {
 	struct mount *mount = mount_of(req);
 	struct node *parent = tree_node(&mount->tree, parent_ino);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(NULL, parent, name);
 	struct virgo_file *file = NULL;
 	struct virgo_file_stat stat;
 	struct fuse_entry_param entry;
 	struct handle *handle = NULL;
 	struct node *node = NULL;
-	int error = client ? 0 : -ENOMEM, flags;
+	int error, flags;
 
-	if (error)
-		goto out;
+	if (!client)
+		return;
 	do {
 		error = target_find(mount, client, &target);
 		if (!error)
@@ -93,8 +93,7 @@ out:
 		(void)virgo_close(client->virgo, file);
 	if (node)
 		tree_forget(&mount->tree, node, 1);
-	if (client)
-		clients_put(&mount->clients, client);
+	clients_put(&mount->clients, client);
 	reply_error(req, error);
 }
 
@@ -102,15 +101,15 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
 	struct node *node = tree_node(&mount->tree, ino);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(NULL, node, NULL);
 	struct virgo_file *file = NULL;
 	const struct virgo_file_stat *stat;
 	struct handle *handle;
-	int error = client ? 0 : -ENOMEM, flags;
+	int error, flags;
 
-	if (error)
-		goto out;
+	if (!client)
+		return;
 	target.repeatable = true;
 	do {
 		error = target_find(mount, client, &target);
@@ -138,8 +137,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 out:
 	if (file)
 		(void)virgo_close(client->virgo, file);
-	if (client)
-		clients_put(&mount->clients, client);
+	clients_put(&mount->clients, client);
 	reply_error(req, error);
 }
 
@@ -167,16 +165,14 @@ static ssize_t read_all(struct virgo *virgo, struct virgo_file *file, char *buff
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct handle *handle = handle_of(info);
 	struct target target = TARGET(handle, handle->node, NULL);
 	ssize_t length = 0;
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	if (size > MOUNT_IO_BYTES)
 		size = MOUNT_IO_BYTES;
 	do {
@@ -196,16 +192,14 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct handle *handle = handle_of(info);
 	struct target target = TARGET(handle, handle->node, NULL);
 	ssize_t length = 0;
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	/* The same bytes at the same place do no harm. */
 	target.repeatable = !(handle->flags & O_APPEND);
 	pthread_mutex_lock(&mount->tree.lock);
@@ -242,11 +236,9 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 		fuse_reply_err(req, 0);
 		return;
 	}
-	client = clients_take(&mount->clients);
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	client = client_for(req);
+	if (!client)
 		return;
-	}
 	(void)target_find(mount, client, &target);
 	/* A node that forgot the file has forgotten its locks. */
 	(void)virgo_lock(client->virgo, target.opened->file, info->lock_owner, F_SETLK, &all);
@@ -259,12 +251,10 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
 	struct handle *handle = handle_of(info);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	if (info->flock_release && handle->locked)
 		(void)virgo_flock(client->virgo, handle->opened->file, info->lock_owner, LOCK_UN);
 	fuse_reply_err(req, 0);
@@ -275,17 +265,15 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct handle *handle = handle_of(info);
 	struct node *node = handle->node;
 	struct target target = TARGET(handle, node, NULL);
 	bool was_dirty;
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	/* Before: what is written meanwhile is dirty behind it. */
 	pthread_mutex_lock(&mount->tree.lock);
 	was_dirty = node->dirty;
@@ -317,15 +305,13 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_in
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct handle *handle = handle_of(info);
 	struct target target = TARGET(handle, handle->node, NULL);
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	target.repeatable = true;
 	do {
 		error = target_find(mount, client, &target);
@@ -341,16 +327,14 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *info)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct handle *handle = handle_of(info);
 	struct target target = TARGET(handle, handle->node, NULL);
 	int64_t at = 0;
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	do {
 		error = target_find(mount, client, &target);
 		if (error)
@@ -372,17 +356,15 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t from_ino, off_t from_offset, 
 			fuse_ino_t to_ino, off_t to_offset, struct fuse_file_info *to, size_t length, int flags)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct handle *from_handle = handle_of(from), *to_handle = handle_of(to);
 	struct target source = TARGET(from_handle, from_handle->node, NULL);
 	struct target sink = TARGET(to_handle, to_handle->node, NULL);
 	ssize_t copied;
 	int error, other;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	source.repeatable = sink.repeatable = true;
 	pthread_mutex_lock(&mount->tree.lock);
 	to_handle->node->dirty = true;

@@ -184,15 +184,13 @@ static int start_waiting(struct mount *mount, const struct waiter *asked)
 static void lock_or_wait(fuse_req_t req, struct waiter *waiter, bool wait)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	int error;
 
 	waiter->mount = mount;
 	waiter->req = req;
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	error = ask(mount, client, waiter, false);
 	clients_put(&mount->clients, client);
 	if (error == -EACCES)
@@ -226,15 +224,13 @@ void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info, int o
 void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info, struct flock *lock)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct handle *handle = handle_of(info);
 	struct target target = TARGET(handle, handle->node, NULL);
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	do {
 		error = target_find(mount, client, &target);
 		if (!error)

@@ -61,6 +61,8 @@ void clients_deinit(struct clients *clients);
 /* NULL: out of memory. */
 struct client *clients_take(struct clients *clients);
 void clients_put(struct clients *clients, struct client *client);
+/* For a request; NULL: it has been answered that there is no memory. */
+struct client *client_for(fuse_req_t req);
 
 /* ---- tree.c ---------------------------------------------------------------------------------------------------- */
 

@@ -84,15 +84,13 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
 	struct mount *mount = mount_of(req);
 	struct node *parent = tree_node(&mount->tree, parent_ino);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(NULL, parent, name);
 	struct virgo_file_stat stat;
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	do {
 		error = target_find(mount, client, &target);
 		if (!error)
@@ -176,15 +174,13 @@ static void make(fuse_req_t req, fuse_ino_t parent_ino, const char *name, const 
 {
 	struct mount *mount = mount_of(req);
 	struct node *parent = tree_node(&mount->tree, parent_ino);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(NULL, parent, name);
 	struct virgo_file_stat stat;
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	do {
 		error = target_find(mount, client, &target);
 		if (!error)
@@ -236,15 +232,13 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
 void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct mount *mount = mount_of(req);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(NULL, tree_node(&mount->tree, ino), NULL);
 	ssize_t length = 0;
-	int error = client ? 0 : -ENOMEM;
+	int error;
 
-	if (error) {
-		reply_error(req, error);
+	if (!client)
 		return;
-	}
 	do {
 		error = target_find(mount, client, &target);
 		if (!error) {
@@ -268,14 +262,12 @@ static void remove_one(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
 {
 	struct mount *mount = mount_of(req);
 	struct node *parent = tree_node(&mount->tree, parent_ino);
-	struct client *client = clients_take(&mount->clients);
+	struct client *client = client_for(req);
 	struct target target = TARGET(NULL, parent, name);
 	int error;
 
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	if (!client)
 		return;
-	}
 	do {
 		error = target_find(mount, client, &target);
 		if (!error)
@@ -342,11 +334,9 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 		reply_error(req, -EINVAL);
 		return;
 	}
-	client = clients_take(&mount->clients);
-	if (!client) {
-		reply_error(req, -ENOMEM);
+	client = client_for(req);
+	if (!client)
 		return;
-	}
 	directory = tree_rename_begin(tree, from.node, name, to.node, new_name);
 	error = rename_paths(mount, client, &from, &to, flags);
 	if (!error)
