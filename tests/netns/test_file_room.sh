@@ -4,21 +4,17 @@
 # With names of checks: those alone.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/netns/tap.sh
+. tests/netns/namespace.sh
 PATH=$PATH:/usr/sbin:/sbin
 [ "$(id -u)" = 0 ] || tap_skip_all 1 "needs root for a network namespace"
-NS=vg$$-room
-DIR=$(mktemp -d "/tmp/$NS-XXXXXX")
+own_namespace room
 LOOPS=()
-# shellcheck disable=SC2317 # called by the trap
-cleanup() {
-	ip netns pids "$NS" 2> /dev/null | xargs -r kill -KILL 2> /dev/null
-	ip netns del "$NS" 2> /dev/null
+# shellcheck disable=SC2317 # called at the end
+leave() {
 	umount -l "$DIR/full" "$DIR/failing" 2> /dev/null
 	for loop in "${LOOPS[@]}"; do losetup -d "$loop" 2> /dev/null; done
 	umount -l "$DIR/thin" 2> /dev/null
-	rm -rf "$DIR"
 }
-trap cleanup EXIT
 
 device() { # FILE MIB: a loop device on it, in LOOP
 	truncate -s "$2M" "$1"
@@ -33,7 +29,4 @@ mount -t tmpfs -o size=4m thin "$DIR/thin" && device "$DIR/thin/image" 32 &&
 	mkfs.ext4 -q -N 64 -O ^has_journal "$LOOP" && mount "$LOOP" "$DIR/failing" || tap_skip_all 1 "no tmpfs here"
 rmdir "$DIR/full/lost+found"
 
-ip netns add "$NS" && \
-	ip netns exec "$NS" sysctl -qw net.ipv4.ip_local_reserved_ports=50000 && \
-	ip -n "$NS" link set lo up
 ip netns exec "$NS" python3 tests/netns/file_room.py "$DIR" "$DIR/full" "$DIR/failing" "$@"
