@@ -388,7 +388,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	run();
 	pass_time();
 	pass_time();
-	expect(!pool->ops && !pool->bytes && !pool->clients && !pool->counts.open && !pool->waiting_first);
+	expect(!pool->ops && !pool->bytes && !pool->clients && !pool->counts.open_files && !pool->waiting_first);
 	check_outside();
 	return 0;
 }
