@@ -156,6 +156,7 @@ static void on_tick(void *owner, const struct vg_io_event *event)
 
 	tend(worker);
 	vg_saver_tick(worker);
+	vg_store_tend(worker->world->store, vg_clock_unix_ms(&worker->clock));
 	if (worker->env.worker == 0)
 		speak_for_node(worker);
 	if (vg_io_timeout(worker->io, TEND_NS, on_tick, worker, NULL))

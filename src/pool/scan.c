@@ -228,6 +228,11 @@ void vg_store_clear(struct vg_store *store)
 	vg_cut_clearing(store, false);
 }
 
+void vg_store_tend(struct vg_store *store, __u64 now_ms)
+{
+	vg_slabs_settle(&store->slabs, &vg_worker_self(store)->cache, now_ms);
+}
+
 __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms)
 {
 	struct vg_store_worker *worker = vg_worker_self(store);

@@ -12,6 +12,7 @@ struct vg_slab {
 	__u16 used;	   /* cells handed out, those in caches included */
 	__u32 next, previous; /* in its class's list, slab number + 1 */
 	bool empty;	   /* in its class's list of empty ones; atomic */
+	bool counted;	   /* in `empties`: it may serve any class */
 	bool draining;	   /* in no list until it is empty */
 	__u64 emptied_ms;
 };
@@ -35,7 +36,7 @@ static void list_append(struct vg_slabs *slabs, struct vg_slab_list *list, __u32
 	if (list->last)
 		slabs->slab[list->last - 1].next = number + 1;
 	else
-		list->first = number + 1;
+		__atomic_store_n(&list->first, number + 1, __ATOMIC_RELAXED);
 	list->last = number + 1;
 }
 
@@ -50,21 +51,30 @@ static void list_remove(struct vg_slabs *slabs, struct vg_slab_list *list, __u32
 	if (slab->previous)
 		slabs->slab[slab->previous - 1].next = slab->next;
 	else
-		list->first = slab->next;
+		__atomic_store_n(&list->first, slab->next, __ATOMIC_RELAXED);
+}
+
+static void empty_count(struct vg_slabs *slabs, __u32 number)
+{
+	slabs->slab[number].counted = true;
+	__atomic_fetch_add(&slabs->empties, 1, __ATOMIC_RELAXED);
 }
 
 static void empty_add(struct vg_slabs *slabs, struct vg_slab_class *class, __u32 number)
 {
 	slabs->slab[number].emptied_ms = __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED);
 	list_append(slabs, &class->empty, number);
-	__atomic_fetch_add(&slabs->empties, 1, __ATOMIC_RELAXED);
+	if (class != &slabs->class[VG_SLAB_CLASS_LINE])
+		empty_count(slabs, number);
 	__atomic_store_n(&slabs->slab[number].empty, true, __ATOMIC_RELEASE);
 }
 
 static void empty_remove(struct vg_slabs *slabs, struct vg_slab_class *class, __u32 number)
 {
 	__atomic_store_n(&slabs->slab[number].empty, false, __ATOMIC_RELAXED);
-	__atomic_fetch_sub(&slabs->empties, 1, __ATOMIC_RELAXED);
+	if (slabs->slab[number].counted)
+		__atomic_fetch_sub(&slabs->empties, 1, __ATOMIC_RELAXED);
+	slabs->slab[number].counted = false;
 	list_remove(slabs, &class->empty, number);
 }
 
@@ -253,32 +263,44 @@ static void settle(struct vg_slabs *slabs, struct vg_slab_cache *cache)
 		flush(slabs, cache, class, 0);
 }
 
-static void settle_when_due(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms)
+void vg_slabs_settle(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms)
 {
-	if (now_ms - cache->settled_ms < VG_SLAB_SETTLE_MS)
+	__u32 asked = __atomic_load_n(&slabs->asked, __ATOMIC_RELAXED);
+
+	if (now_ms - cache->settled_ms < VG_SLAB_SETTLE_MS && cache->asked == asked)
 		return;
 	cache->settled_ms = now_ms;
+	cache->asked = asked;
 	settle(slabs, cache);
 }
 
-static bool refill(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class_number)
+/* Half of what the empty cache may hold; with `partial` of slabs that are in use anyway. */
+static bool refill_of(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class_number, bool partial)
 {
 	struct vg_slab_class *class = &slabs->class[class_number];
 	__u32 wanted = class->cache_cells / 2, count = 0;
 
-	settle_when_due(slabs, cache, __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED));
-	do {
-		vg_lock_take(&class->lock);
-		while (count < wanted &&
-		       (class->partial.first || (class->empty.last && !is_reserved(slabs, class)))) {
-			__u32 number = class->partial.first ? class->partial.first : class->empty.last;
+	vg_lock_take(&class->lock);
+	while (count < wanted &&
+	       (class->partial.first || (!partial && class->empty.last && !is_reserved(slabs, class)))) {
+		__u32 number = class->partial.first ? class->partial.first : class->empty.last;
 
-			cache->class[class_number].cell[count++] = slab_take(slabs, class, number - 1);
-		}
-		vg_lock_give(&class->lock);
-	} while (!count && add_slab(slabs, class_number));
+		cache->class[class_number].cell[count++] = slab_take(slabs, class, number - 1);
+	}
+	vg_lock_give(&class->lock);
 	cache->class[class_number].count = count;
 	return count > 0;
+}
+
+static bool refill(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class)
+{
+	bool filled;
+
+	vg_slabs_settle(slabs, cache, __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED));
+	do
+		filled = refill_of(slabs, cache, class, false);
+	while (!filled && add_slab(slabs, class));
+	return filled;
 }
 
 __u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class)
@@ -289,12 +311,19 @@ __u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 cla
 	return cache->class[class].cell[--cache->class[class].count];
 }
 
+__u32 vg_slab_get_partial(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class)
+{
+	if (!cache->class[class].count && !refill_of(slabs, cache, class, true))
+		return 0;
+	return cache->class[class].cell[--cache->class[class].count];
+}
+
 void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell)
 {
 	assert(class < VG_SLAB_CLASSES && cell >= slabs->offset);
 	if (cache->class[class].count == slabs->class[class].cache_cells) {
 		flush(slabs, cache, class, slabs->class[class].cache_cells / 2);
-		settle_when_due(slabs, cache, __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED));
+		vg_slabs_settle(slabs, cache, __atomic_load_n(&slabs->now_ms, __ATOMIC_RELAXED));
 	}
 	cache->class[class].cell[cache->class[class].count++] = cell;
 }
@@ -313,6 +342,11 @@ void vg_slab_flush(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 cl
 	flush(slabs, cache, class, 0);
 }
 
+void vg_slabs_ask(struct vg_slabs *slabs)
+{
+	__atomic_fetch_add(&slabs->asked, 1, __ATOMIC_RELAXED);
+}
+
 bool vg_slabs_reserve_whole(const struct vg_slabs *slabs)
 {
 	return free_slabs(slabs) >= slabs->reserve;
@@ -324,7 +358,7 @@ bool vg_slab_has_room(struct vg_slabs *slabs, __u32 class_number)
 	bool room;
 
 	vg_lock_take(&class->lock);
-	room = class->partial.first;
+	room = class->partial.first || (class->empty.first && !is_reserved(slabs, class));
 	vg_lock_give(&class->lock);
 	return room || (free_slabs(slabs) && !is_reserved(slabs, class));
 }
@@ -427,10 +461,24 @@ bool vg_slab_drained(struct vg_slabs *slabs, __u32 number, __u32 class_number)
 	return empty;
 }
 
+/* Slabs of lines that have rested are anyone's from now on. */
+static void count_rested(struct vg_slabs *slabs)
+{
+	struct vg_slab_class *lines = &slabs->class[VG_SLAB_CLASS_LINE];
+
+	vg_lock_take(&lines->lock);
+	for (__u32 at = lines->empty.first; at && !is_resting(slabs, VG_SLAB_CLASS_LINE, at - 1);
+	     at = slabs->slab[at - 1].next)
+		if (!slabs->slab[at - 1].counted)
+			empty_count(slabs, at - 1);
+	vg_lock_give(&lines->lock);
+}
+
 void vg_slabs_tick(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms)
 {
-	settle_when_due(slabs, cache, now_ms);
+	vg_slabs_settle(slabs, cache, now_ms);
 	__atomic_store_n(&slabs->now_ms, now_ms, __ATOMIC_RELAXED);
+	count_rested(slabs);
 }
 
 int vg_slabs_init(struct vg_slabs *slabs, void *arena, __u32 offset, __u32 slabs_max, __u8 *classes)

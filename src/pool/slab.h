@@ -34,6 +34,7 @@ _Static_assert(VG_SLAB_CLASSES <= VG_SLAB_CLASSES_MAX, "a class fits its byte");
 
 struct vg_slab_cache { /* one worker's */
 	__u64 settled_ms;
+	__u32 asked; /* the slabs' figure when it last settled */
 	struct {
 		__u32 count;
 		__u32 cell[VG_SLAB_CACHE_CELLS];
@@ -42,7 +43,7 @@ struct vg_slab_cache { /* one worker's */
 
 struct vg_slab;
 struct vg_slab_list {
-	__u32 first, last; /* slab numbers + 1; 0: none */
+	__u32 first, last; /* slab numbers + 1; 0: none. First: atomic, for a look without the lock */
 };
 
 struct vg_slab_class {
@@ -63,7 +64,8 @@ struct vg_slabs {
 	struct vg_slab *slab;
 	struct vg_lock fresh_lock;
 	__u32 releases;	    /* times that cells came back to their slabs; atomic */
-	__u32 empties;	    /* slabs in lists of empty ones; atomic */
+	__u32 asked;	    /* times that all caches were asked to give back what they have; atomic */
+	__u32 empties;	    /* slabs in lists of empty ones, but for those of lines that rest; atomic */
 	__u32 reserve;	    /* so many of the last free slabs are for cells up to VG_SLAB_SMALL_BYTES */
 	__u32 index, fresh; /* slabs of the index; slabs from there up to `fresh` were never used by a class; atomic */
 	__u64 now_ms;	   /* of the last vg_slabs_tick; atomic */
@@ -76,6 +78,8 @@ void vg_slabs_deinit(struct vg_slabs *slabs);
 
 /* A cell's arena offset, or 0 when there is none. */
 __u32 vg_slab_get(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class);
+/* The same of the slabs that the class has in part, and no further one. */
+__u32 vg_slab_get_partial(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class);
 void vg_slab_put(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class, __u32 cell);
 /* How many slabs a class has, and cells of them in use. Any thread. */
 void vg_slab_figures(struct vg_slabs *slabs, __u32 number, __u32 *ret_slabs, __u32 *ret_used);
@@ -100,6 +104,8 @@ bool vg_slab_drained(struct vg_slabs *slabs, __u32 number, __u32 class);
 void vg_slab_put_back(struct vg_slabs *slabs, __u32 class, __u32 cell);
 /* Give back what the cache has of a class. */
 void vg_slab_flush(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u32 class);
+/* Every worker shall give back all its cache, as soon as it next goes to the shared lists. */
+void vg_slabs_ask(struct vg_slabs *slabs);
 /* The class of the slab that a cell is in. */
 static inline __u32 vg_slab_class_of(const struct vg_slabs *slabs, __u32 number)
 {
@@ -109,6 +115,8 @@ static inline __u32 vg_slab_class_of(const struct vg_slabs *slabs, __u32 number)
 bool vg_slabs_reserve_whole(const struct vg_slabs *slabs);
 /* Are there cells of the class to be had without emptying a slab? */
 bool vg_slab_has_room(struct vg_slabs *slabs, __u32 class);
+/* The caller's cache gives back what it has, if that was long ago or has been asked for. */
+void vg_slabs_settle(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms);
 /* The clock goes on; `cache` is the caller's. */
 void vg_slabs_tick(struct vg_slabs *slabs, struct vg_slab_cache *cache, __u64 now_ms);
 

@@ -191,6 +191,12 @@ ssize_t vg_store_random(struct vg_store *store, __u64 random, __u64 now_ms, void
  */
 __u32 vg_store_sweep(struct vg_store *store, __u32 buckets, __u64 now_ms);
 
+/*
+ * Called now and then by every worker, the more so by one that does nothing: it gives back the free cells it keeps,
+ * which keep slabs from serving others.
+ */
+void vg_store_tend(struct vg_store *store, __u64 now_ms);
+
 /* ---- handles --------------------------------------------------------------------------------------------------- */
 
 /* Cleared memory of `length` bytes (1 … heap tier, else -EINVAL or -EMSGSIZE); its handle. */
