@@ -116,7 +116,7 @@ static struct vg_image *image_new(struct vg_store *store, const struct vg_image_
 	__u64 value_at = VG_ALIGN_UP(name->key_length, 8u), bytes;
 	struct vg_image *image;
 
-	bytes = sizeof(*image) + value_at + copied + (content->block ? content->block->capacity : 0);
+	bytes = sizeof(*image) + value_at + copied + (content->block ? vg_block_capacity(content->block) : 0);
 	if (__atomic_load_n(&views->bytes, __ATOMIC_RELAXED) + bytes > views->bytes_max)
 		return NULL;
 	image = vg_heap_alloc(&store->heap, sizeof(*image) + value_at + copied);

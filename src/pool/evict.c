@@ -100,6 +100,88 @@ void vg_evict_place(struct vg_store *store, struct vg_store_worker *worker, stru
 		vg_worker_count(worker->evicted, 1);
 }
 
+/* The class of items that the cell belongs to; else VG_SLAB_SIZES or more. */
+static __u32 class_of_cell(const struct vg_store *store, __u32 cell)
+{
+	__u32 number = (cell - store->slabs.offset) / VG_SLAB_BYTES;
+
+	return cell < store->slabs.offset || number >= store->slabs.slabs_max ?
+		       VG_SLAB_SIZES :
+		       vg_slab_class_of(&store->slabs, number);
+}
+
+/* ---- side by side in the heap tier ---- */
+
+#define RUN_BLOCKS 256 /* noted at once */
+
+struct run {
+	struct vg_heap *heap;
+	bool more; /* there are further ones */
+	__u32 count;
+	const void *block[RUN_BLOCKS];
+	__u32 owner[RUN_BLOCKS];
+};
+
+/* What looks like an item's block; if it is one is known when its bucket is taken. */
+static bool run_note(void *context, const void *memory, size_t usable)
+{
+	struct run *run = context;
+	struct vg_block head;
+
+	if (usable < sizeof(head))
+		return false;
+	vg_racy_copy(&head, memory, sizeof(head));
+	if (head.heap != run->heap || !head.owner)
+		return false;
+	run->more = run->count == RUN_BLOCKS;
+	if (run->more)
+		return false;
+	run->block[run->count] = memory;
+	run->owner[run->count++] = head.owner;
+	return true;
+}
+
+static bool evict_block(struct vg_store *store, struct vg_store_worker *worker, const void *block, __u32 cell)
+{
+	__u32 class = class_of_cell(store, cell);
+	const struct vg_item *item;
+	struct vg_place place;
+	bool may;
+
+	if (class >= VG_SLAB_SIZES || !vg_place_try_cell(store, worker, class, cell, &place))
+		return false;
+	item = vg_place_item(store, &place);
+	may = item->flags & VG_ITEM_HEAP && vg_item_block(item) == block && vg_evict_may(store, item) &&
+	      __atomic_load_n(&vg_item_block(item)->references, __ATOMIC_ACQUIRE) == 1;
+	if (may)
+		vg_evict_place(store, worker, &place);
+	vg_place_give(&place);
+	return may;
+}
+
+/*
+ * The item of the place is about to go, and what lies behind its block goes first: of keys chosen by their use alone
+ * hardly two lie side by side, and a value larger than most would be refused however many go. The block stays where it
+ * is meanwhile, since its bucket is taken.
+ */
+static void evict_behind(struct vg_store *store, struct vg_store_worker *worker, const struct vg_place *place,
+			 size_t heap_bytes)
+{
+	const void *block = vg_item_block(vg_place_item(store, place));
+	size_t span = vg_heap_span(heap_bytes);
+	struct run run = { .heap = &store->heap };
+
+	do {
+		run.more = false;
+		run.count = 0;
+		if (!vg_heap_behind(&store->heap, block, span, run_note, &run) && !run.more)
+			return;
+		for (__u32 i = 0; i < run.count; i++)
+			if (!evict_block(store, worker, run.block[i], run.owner[i]))
+				return;
+	} while (run.more);
+}
+
 /* ---- S3-FIFO ---- */
 
 static void item_set_main(struct vg_item *item)
@@ -180,9 +262,7 @@ static bool evict_small(struct vg_store *store, struct vg_store_worker *worker)
 			return false;
 		cell = __atomic_load_n(&store->limit.ring[store->limit.tail++ & store->limit.ring_mask],
 				       __ATOMIC_RELAXED);
-		class = cell < store->slabs.offset ?
-				VG_SLAB_SIZES :
-				vg_slab_class_of(&store->slabs, (cell - store->slabs.offset) / VG_SLAB_BYTES);
+		class = class_of_cell(store, cell);
 		if (class >= VG_SLAB_SIZES || !vg_place_try_cell(store, worker, class, cell, &place))
 			continue;
 		uses = vg_line_word(place.line, place.slot) & VG_CELL_FREQUENCY;
@@ -207,7 +287,7 @@ static bool evict_small(struct vg_store *store, struct vg_store_worker *worker)
  * of it, or was lost from it (moved, or overrun): one round more will tell.
  */
 static bool evict_in_bucket(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place,
-			    bool in_heap)
+			    size_t heap_bytes)
 {
 	bool evicted = false;
 
@@ -215,13 +295,15 @@ static bool evict_in_bucket(struct vg_store *store, struct vg_store_worker *work
 		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS && !evicted; slot++) {
 			struct vg_item *item = vg_line_item(store, line, slot);
 
-			if (!line->tag[slot] || (in_heap && !(item->flags & VG_ITEM_HEAP)))
+			if (!line->tag[slot] || (heap_bytes && !(item->flags & VG_ITEM_HEAP)))
 				continue;
 			if (vg_line_word(line, slot) & VG_CELL_FREQUENCY) {
 				take_uses(line, slot, 1);
-			} else if (in_heap || item->flags & VG_ITEM_MAIN) {
+			} else if (heap_bytes || item->flags & VG_ITEM_MAIN) {
 				place->line = line;
 				place->slot = slot;
+				if (heap_bytes)
+					evict_behind(store, worker, place, heap_bytes);
 				vg_evict_place(store, worker, place);
 				evicted = true;
 			} else {
@@ -236,15 +318,15 @@ static __u32 next_bucket(struct vg_store *store)
 	return store->limit.hand++ % vg_buckets_count(__atomic_load_n(&store->header->index_control, __ATOMIC_ACQUIRE));
 }
 
-static bool evict_main(struct vg_store *store, struct vg_store_worker *worker, bool in_heap)
+static bool evict_main(struct vg_store *store, struct vg_store_worker *worker, size_t heap_bytes)
 {
-	for (int i = 0; i < (in_heap ? HEAP_BUCKETS : MAIN_BUCKETS); i++) {
+	for (int i = 0; i < (heap_bytes ? HEAP_BUCKETS : MAIN_BUCKETS); i++) {
 		struct vg_place place;
 		bool evicted;
 
 		if (!vg_place_try_bucket(store, worker, next_bucket(store), &place))
 			continue;
-		evicted = evict_in_bucket(store, worker, &place, in_heap);
+		evicted = evict_in_bucket(store, worker, &place, heap_bytes);
 		vg_place_give(&place);
 		if (evicted)
 			return true;
@@ -252,16 +334,16 @@ static bool evict_main(struct vg_store *store, struct vg_store_worker *worker, b
 	return false;
 }
 
-static bool evict_s3fifo(struct vg_store *store, struct vg_store_worker *worker, bool in_heap)
+static bool evict_s3fifo(struct vg_store *store, struct vg_store_worker *worker, size_t heap_bytes)
 {
 	__u64 small = __atomic_load_n(&store->limit.head, __ATOMIC_RELAXED) - store->limit.tail;
 	__s64 keys = __atomic_load_n(&store->growth.keys, __ATOMIC_RELAXED);
 
-	if (in_heap)
-		return evict_main(store, worker, true);
+	if (heap_bytes)
+		return evict_main(store, worker, heap_bytes);
 	if (keys > 0 && small * SMALL_SHARE > (__u64)keys && evict_small(store, worker))
 		return true;
-	return evict_main(store, worker, false) || evict_small(store, worker);
+	return evict_main(store, worker, 0) || evict_small(store, worker);
 }
 
 /* ---- by sampling ---- */
@@ -316,7 +398,40 @@ static void look_at_bucket(struct vg_store *store, struct vg_store_worker *worke
 	vg_place_give(&place);
 }
 
-static bool evict_candidate(struct vg_store *store, struct vg_store_worker *worker, const struct candidate *best)
+bool vg_evict_may(const struct vg_store *store, const struct vg_item *item)
+{
+	enum vg_eviction policy = (enum vg_eviction)__atomic_load_n(&store->limit.policy, __ATOMIC_RELAXED);
+
+	return policy == VG_EVICTION_TTL ? item->flags & VG_ITEM_DEADLINE : policy != VG_EVICTION_NONE;
+}
+
+bool vg_evict_in_bucket(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place)
+{
+	bool by_ttl = __atomic_load_n(&store->limit.policy, __ATOMIC_RELAXED) == VG_EVICTION_TTL;
+	__u64 now_ms = __atomic_load_n(&store->slabs.now_ms, __ATOMIC_RELAXED), most = 0;
+
+	for (struct vg_bucket *line = place->bucket; line; line = vg_line_next(store, line))
+		for (__u32 slot = 0; slot < VG_BUCKET_SLOTS; slot++) {
+			const struct vg_item *item = vg_line_item(store, line, slot);
+			__u64 points;
+
+			if (!line->tag[slot] || !vg_evict_may(store, item))
+				continue;
+			points = (by_ttl ? score_ttl : score_lru)(item, vg_line_word(line, slot), now_ms);
+			if (points > most) {
+				most = points;
+				place->line = line;
+				place->slot = slot;
+			}
+		}
+	if (!most)
+		return false;
+	vg_evict_place(store, worker, place);
+	return true;
+}
+
+static bool evict_candidate(struct vg_store *store, struct vg_store_worker *worker, const struct candidate *best,
+			    size_t heap_bytes)
 {
 	struct vg_place place;
 
@@ -327,6 +442,8 @@ static bool evict_candidate(struct vg_store *store, struct vg_store_worker *work
 			if (line->tag[slot] && vg_line_cell(line, slot) == best->cell) {
 				place.line = line;
 				place.slot = slot;
+				if (heap_bytes && vg_place_item(store, &place)->flags & VG_ITEM_HEAP)
+					evict_behind(store, worker, &place, heap_bytes);
 				vg_evict_place(store, worker, &place);
 			}
 	vg_place_give(&place);
@@ -342,41 +459,41 @@ static __u32 random_bucket(struct vg_store *store)
 	return (__u32)(z >> 33) % vg_buckets_count(__atomic_load_n(&store->header->index_control, __ATOMIC_ACQUIRE));
 }
 
-static bool evict_lru(struct vg_store *store, struct vg_store_worker *worker, bool in_heap)
+static bool evict_lru(struct vg_store *store, struct vg_store_worker *worker, size_t heap_bytes)
 {
 	struct candidate best = { 0 };
 
 	for (int i = 0; i < SAMPLE_BUCKETS || (!best.seen && i < HEAP_BUCKETS); i++)
-		look_at_bucket(store, worker, random_bucket(store), in_heap, score_lru, &best);
-	return evict_candidate(store, worker, &best);
+		look_at_bucket(store, worker, random_bucket(store), heap_bytes, score_lru, &best);
+	return evict_candidate(store, worker, &best, heap_bytes);
 }
 
 /* Where deadlines are rare the hand goes through the index for one. */
-static bool evict_ttl(struct vg_store *store, struct vg_store_worker *worker, bool in_heap)
+static bool evict_ttl(struct vg_store *store, struct vg_store_worker *worker, size_t heap_bytes)
 {
 	struct candidate best = { 0 };
 
 	for (int i = 0; best.seen < DEADLINE_KEYS && i < DEADLINE_BUCKETS; i++)
-		look_at_bucket(store, worker, random_bucket(store), in_heap, score_ttl, &best);
+		look_at_bucket(store, worker, random_bucket(store), heap_bytes, score_ttl, &best);
 	for (int i = 0; !best.seen && i < DEADLINE_HAND_BUCKETS; i++)
-		look_at_bucket(store, worker, next_bucket(store), in_heap, score_ttl, &best);
-	return evict_candidate(store, worker, &best);
+		look_at_bucket(store, worker, next_bucket(store), heap_bytes, score_ttl, &best);
+	return evict_candidate(store, worker, &best, heap_bytes);
 }
 
-bool vg_evict_some(struct vg_store *store, struct vg_store_worker *worker, bool in_heap)
+bool vg_evict_some(struct vg_store *store, struct vg_store_worker *worker, size_t heap_bytes)
 {
 	bool evicted = false;
 
 	vg_lock_take(&store->limit.lock);
 	switch ((enum vg_eviction)__atomic_load_n(&store->limit.policy, __ATOMIC_RELAXED)) {
 	case VG_EVICTION_S3FIFO:
-		evicted = evict_s3fifo(store, worker, in_heap);
+		evicted = evict_s3fifo(store, worker, heap_bytes);
 		break;
 	case VG_EVICTION_LRU:
-		evicted = evict_lru(store, worker, in_heap);
+		evicted = evict_lru(store, worker, heap_bytes);
 		break;
 	case VG_EVICTION_TTL:
-		evicted = evict_ttl(store, worker, in_heap);
+		evicted = evict_ttl(store, worker, heap_bytes);
 		break;
 	case VG_EVICTION_NONE:
 		break;

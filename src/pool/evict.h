@@ -37,8 +37,15 @@ static inline void vg_evict_before_write(struct vg_store *store, struct vg_store
 		vg_evict_to_limit(store, worker);
 }
 
-/* Some key goes, whatever the limit; in_heap: one whose value is there. False: none was found. Buckets may be taken. */
-bool vg_evict_some(struct vg_store *store, struct vg_store_worker *worker, bool in_heap);
+/*
+ * Some key goes, whatever the limit; with heap_bytes one whose value is in the heap tier, and those who lie behind it
+ * until there are so many bytes side by side. False: none was found. Buckets may be taken.
+ */
+bool vg_evict_some(struct vg_store *store, struct vg_store_worker *worker, size_t heap_bytes);
+/* Some key of this taken bucket goes, which has a free slot then. False: the policy lets none of them go. */
+bool vg_evict_in_bucket(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place);
+/* May this item go to make room, by the policy? */
+bool vg_evict_may(const struct vg_store *store, const struct vg_item *item);
 /* Remove the item of a taken place, as evicted or, if its time has come, expired. */
 void vg_evict_place(struct vg_store *store, struct vg_store_worker *worker, struct vg_place *place);
 

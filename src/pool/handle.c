@@ -148,7 +148,7 @@ int vg_store_alloc(struct vg_store *store, __u64 length, __u64 *ret_handle)
 	vg_evict_before_write(store, worker);
 	error = worker->over_limit ? -ENOMEM : new_memory(store, length, false, &cell, &block);
 	for (int i = 0; error == -ENOMEM && i < VG_EVICTIONS_MAX && vg_evicts(store); i++) {
-		if (!vg_evict_some(store, worker, length > VG_CELL_MAX))
+		if (!vg_evict_some(store, worker, length > VG_CELL_MAX ? sizeof(struct vg_block) + length : 0))
 			break;
 		error = new_memory(store, length, false, &cell, &block);
 	}

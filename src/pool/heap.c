@@ -92,17 +92,29 @@ static void list_remove(struct vg_heap *heap, struct vg_heap_chunk *chunk)
 	ASAN_UNPOISON_MEMORY_REGION(chunk, chunk_size(chunk));
 }
 
+/* The next step: all chunks of its list are large enough. */
+static size_t step_up(size_t size)
+{
+	if (size < LINEAR_BYTES)
+		return size;
+	return size + ((size_t)1 << (63 - __builtin_clzll(size) - VG_HEAP_STEPS_BITS)) - 1;
+}
+
+static size_t size_of(size_t bytes)
+{
+	size_t size = VG_ALIGN_UP(bytes + HEADER_BYTES, (size_t)VG_HEAP_ALIGN);
+
+	return size < CHUNK_BYTES_MIN ? CHUNK_BYTES_MIN : size;
+}
+
 /* A free chunk of at least `size` bytes: the first of any list whose chunks are all large enough. */
 static struct vg_heap_chunk *find(struct vg_heap *heap, size_t size)
 {
-	size_t up = size;
 	unsigned power, step;
 	__u64 powers;
 	__u32 steps;
 
-	if (size >= LINEAR_BYTES) /* round up to the next step */
-		up += ((size_t)1 << (63 - __builtin_clzll(size) - VG_HEAP_STEPS_BITS)) - 1;
-	place_of(up, &power, &step);
+	place_of(step_up(size), &power, &step);
 	if (power >= VG_HEAP_POWERS)
 		return NULL;
 	steps = heap->steps[power] & (~0u << step);
@@ -123,9 +135,7 @@ void *vg_heap_alloc(struct vg_heap *heap, size_t bytes)
 
 	if (bytes > heap->bytes)
 		return NULL;
-	size = VG_ALIGN_UP(bytes + HEADER_BYTES, (size_t)VG_HEAP_ALIGN);
-	if (size < CHUNK_BYTES_MIN)
-		size = CHUNK_BYTES_MIN;
+	size = size_of(bytes);
 	vg_lock_take(&heap->lock);
 	chunk = find(heap, size);
 	if (!chunk) {
@@ -188,6 +198,26 @@ void vg_heap_free(struct vg_heap *heap, void *memory)
 size_t vg_heap_usable(const void *memory)
 {
 	return chunk_size(chunk_of(memory)) - HEADER_BYTES;
+}
+
+size_t vg_heap_span(size_t bytes)
+{
+	return step_up(size_of(bytes));
+}
+
+bool vg_heap_behind(struct vg_heap *heap, const void *memory, size_t span, vg_heap_fn fn, void *context)
+{
+	struct vg_heap_chunk *chunk = chunk_of(memory);
+	const __u8 *end = (const __u8 *)chunk + span;
+	bool goes_on = true;
+
+	vg_lock_take(&heap->lock);
+	for (chunk = chunk_after(chunk); goes_on && (const __u8 *)chunk < end; chunk = chunk_after(chunk))
+		if (!(chunk->size & CHUNK_FREE))
+			goes_on = chunk_size(chunk) &&
+				  fn(context, (__u8 *)chunk + HEADER_BYTES, chunk_size(chunk) - HEADER_BYTES);
+	vg_lock_give(&heap->lock);
+	return goes_on;
 }
 
 static void *mem_alloc(void *context, size_t bytes)

@@ -39,6 +39,15 @@ void *vg_heap_alloc(struct vg_heap *heap, size_t bytes);
 void vg_heap_free(struct vg_heap *heap, void *memory); /* accepts NULL */
 size_t vg_heap_usable(const void *memory); /* at least what was asked for */
 
+/* So many bytes side by side are sure to hold a block of `bytes`. */
+size_t vg_heap_span(size_t bytes);
+/*
+ * Go over what is in use behind a block in use, up to `span` bytes from where that block begins; `fn` is called under
+ * the lock. False: it said no, or the region ends before.
+ */
+typedef bool (*vg_heap_fn)(void *context, const void *memory, size_t usable);
+bool vg_heap_behind(struct vg_heap *heap, const void *memory, size_t span, vg_heap_fn fn, void *context);
+
 /* Walk the whole region and assert that it is in order; returns the free bytes. For tests. */
 size_t vg_heap_check(struct vg_heap *heap);
 

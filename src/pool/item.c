@@ -7,14 +7,18 @@
 
 /* ---- blocks ---- */
 
+static __u64 block_bytes(__u32 key_length, __u64 capacity)
+{
+	return sizeof(struct vg_block) + VG_ALIGN_UP(key_length, 16u) + capacity;
+}
+
 struct vg_block *vg_block_new(struct vg_store *store, __u32 key_length, __u64 capacity)
 {
-	__u64 head_bytes = sizeof(struct vg_block) + VG_ALIGN_UP(key_length, 16u);
-	struct vg_block *block = vg_heap_alloc(&store->heap, head_bytes + capacity);
+	struct vg_block *block = vg_heap_alloc(&store->heap, block_bytes(key_length, capacity));
 
 	if (!block)
 		return NULL;
-	*block = (struct vg_block){ &store->heap, 1, key_length, vg_heap_usable(block) - head_bytes, 0 };
+	*block = (struct vg_block){ .heap = &store->heap, .references = 1, .key_length = key_length };
 	return block;
 }
 
@@ -42,11 +46,13 @@ void vg_block_put(void *memory)
 
 /* ---- cells ---- */
 
+#define ROOM_TRIES 8 /* others may be faster to take what was made room of */
+
 __u32 vg_cell_get(struct vg_store *store, struct vg_store_worker *worker, __u32 class)
 {
 	__u32 cell = vg_slab_get(&store->slabs, &worker->cache, class);
 
-	if (!cell && vg_room_make(store, worker, class))
+	for (int i = 0; !cell && i < ROOM_TRIES && vg_room_make(store, worker, class); i++)
 		cell = vg_slab_get(&store->slabs, &worker->cache, class);
 	if (cell)
 		vg_worker_count(worker->cell_bytes, (__s64)store->slabs.class[class].cell_bytes);
@@ -129,12 +135,30 @@ static void pad(__u8 *at, __u64 length)
 		at[length] = 0;
 }
 
+/*
+ * A cell for an item. Where there is none of its size, a reference to the heap tier lies in the next larger one that is
+ * free: otherwise a value would be refused that the heap tier has room for.
+ */
+static __u32 item_cell(struct vg_store *store, struct vg_store_worker *worker, bool any_size, __u32 *class)
+{
+	__u32 cell = vg_cell_get(store, worker, VG_SLAB_CLASS_ITEM + *class);
+
+	for (__u32 larger = *class + 1; !cell && any_size && larger < VG_SLAB_SIZES; larger++) {
+		cell = vg_slab_get_partial(&store->slabs, &worker->cache, VG_SLAB_CLASS_ITEM + larger);
+		if (cell) {
+			vg_worker_count(worker->cell_bytes, (__s64)store->slabs.class[larger].cell_bytes);
+			*class = larger;
+		}
+	}
+	return cell;
+}
+
 /* A cell with header and inline key. */
 static struct vg_item *item_begin(struct vg_store *store, struct vg_store_worker *worker, __u8 flags, __u64 bytes,
 				  const void *key, __u32 key_length, __u16 clock)
 {
 	__u32 class = vg_slab_size_class((__u32)bytes);
-	__u32 cell = vg_cell_get(store, worker, VG_SLAB_CLASS_ITEM + class);
+	__u32 cell = item_cell(store, worker, flags & VG_ITEM_HEAP || worker->any_size, &class);
 	struct vg_item *item = vg_item_at(store, cell);
 
 	if (!cell)
@@ -189,6 +213,7 @@ static int item_new_heap(struct vg_store *store, struct vg_store_worker *worker,
 	length_set(item, length);
 	extensions_set(item, change);
 	parts_copy(vg_block_value(block), change);
+	vg_item_own_block(store, item);
 	*ret_cell = vg_store_offset(store, item);
 	return 0;
 }
@@ -221,6 +246,38 @@ static int item_new(struct vg_store *store, struct vg_store_worker *worker, cons
 	return error;
 }
 
+/* Before a value is refused: in any cell that is large enough. */
+static int item_new_anywhere(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+			     const struct vg_change *change, __u64 length, __u64 now_ms, __u32 *ret_cell)
+{
+	int error;
+
+	worker->any_size = true;
+	error = item_new_inline(store, worker, key, change, length, 0, now_ms, ret_cell);
+	worker->any_size = false;
+	return error;
+}
+
+/* Keys go until there is room. A small value first takes what comes; if that does not suit it, one in the heap tier. */
+static int item_new_evicting(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
+			     const struct vg_change *change, __u64 length, bool small, __u64 now_ms, __u32 *ret_cell)
+{
+	int error = -ENOMEM;
+
+	for (int i = 0, vain = 0; error == -ENOMEM && i < VG_EVICTIONS_MAX && vain < VG_EVICTIONS_VAIN_MAX; i++) {
+		bool any = small && !vain && i < VG_EVICTIONS_ANY_MAX;
+
+		if (vg_evict_some(store, worker, any ? 0 : block_bytes(key->length, length))) {
+			error = item_new(store, worker, key, change, length, 0, now_ms, ret_cell);
+			continue;
+		}
+		if (small)
+			error = item_new_anywhere(store, worker, key, change, length, now_ms, ret_cell);
+		vain++;
+	}
+	return error;
+}
+
 int vg_item_new(struct vg_store *store, struct vg_store_worker *worker, const struct vg_key *key,
 		const struct vg_change *change, const struct vg_item *old, __u64 now_ms, __u32 *ret_cell)
 {
@@ -234,14 +291,10 @@ int vg_item_new(struct vg_store *store, struct vg_store_worker *worker, const st
 		slack = length / 2 < (64u << 20) ? length / 2 : 64u << 20;
 	small = vg_item_bytes(vg_change_flags(change), key->length, length) <= VG_CELL_MAX;
 	error = item_new(store, worker, key, change, length, slack, now_ms, ret_cell);
-	for (int i = 0, vain = 0; error == -ENOMEM && vg_evicts(store) && i < VG_EVICTIONS_MAX; i++) {
-		if (!vg_evict_some(store, worker, !small)) {
-			if (++vain == VG_EVICTIONS_VAIN_MAX)
-				break;
-			continue;
-		}
-		error = item_new(store, worker, key, change, length, 0, now_ms, ret_cell);
-	}
+	if (error == -ENOMEM && vg_evicts(store))
+		error = item_new_evicting(store, worker, key, change, length, small, now_ms, ret_cell);
+	if (error == -ENOMEM && small)
+		error = item_new_anywhere(store, worker, key, change, length, now_ms, ret_cell);
 	return error;
 }
 
@@ -272,8 +325,10 @@ int vg_item_remake(struct vg_store *store, struct vg_store_worker *worker, const
 	memcpy((__u8 *)item + vg_item_value_offset(flags, old->key_length),
 	       (const __u8 *)old + vg_item_value_offset(old->flags, old->key_length), tail_bytes);
 	item->value_length = old->value_length;
-	if (heap)
+	if (heap) {
 		vg_block_ref(vg_item_block(item));
+		vg_item_own_block(store, item);
+	}
 	extensions_set(item, &all);
 	*ret_cell = vg_store_offset(store, item);
 	return 0;
@@ -346,7 +401,7 @@ static bool place_suits(const struct vg_store *store, const struct vg_item *item
 	block = vg_item_block(item);
 	if (item->flags & VG_ITEM_HEAP_KEY)
 		item_bytes += block->key_length;
-	if (item_bytes <= VG_CELL_MAX || length > block->capacity || length * 2 < block->capacity)
+	if (item_bytes <= VG_CELL_MAX || length > vg_block_capacity(block) || length * 2 < vg_block_capacity(block))
 		return false;
 	if (first >= block->length && length >= block->length)
 		return true; /* pinned bytes stay as they are: what is behind them is nobody's yet */

@@ -19,6 +19,7 @@ static inline struct vg_item *vg_item_at(const struct vg_store *store, __u32 cel
 
 #define VG_ACCESS_TICK_MS 16000ULL	  /* unit of the access clock */
 #define VG_EVICTIONS_MAX 1024		  /* keys that go to make room for one */
+#define VG_EVICTIONS_ANY_MAX 128	  /* … wherever they are; then where it has room in the heap tier */
 #define VG_EVICTIONS_VAIN_MAX 8		  /* looks for one in vain: uses have been taken from those that were seen */
 
 static inline __u16 vg_access_clock(__u64 now_ms)
@@ -69,6 +70,19 @@ static inline __u8 *vg_block_key(const struct vg_block *block)
 static inline __u8 *vg_block_value(const struct vg_block *block)
 {
 	return vg_block_key(block) + VG_ALIGN_UP(block->key_length, 16u);
+}
+
+/* Bytes there are for the value. */
+static inline __u64 vg_block_capacity(const struct vg_block *block)
+{
+	return vg_heap_usable(block) - (__u64)(vg_block_value(block) - (const __u8 *)block);
+}
+
+/* Whoever makes room in the heap tier finds the item by its block. */
+static inline void vg_item_own_block(struct vg_store *store, struct vg_item *item)
+{
+	if (item->flags & VG_ITEM_HEAP)
+		__atomic_store_n(&vg_item_block(item)->owner, vg_store_offset(store, item), __ATOMIC_RELAXED);
 }
 
 static inline __u8 *vg_item_value(const struct vg_item *item)
@@ -132,7 +146,7 @@ static inline __u8 vg_change_flags(const struct vg_change *change)
 		      (change->version || change->client_flags || change->marks ? VG_ITEM_META : 0));
 }
 
-/* A block with one reference; its key_length and capacity are set. NULL: no room. */
+/* A block with one reference; its key_length is set. NULL: no room. */
 struct vg_block *vg_block_new(struct vg_store *store, __u32 key_length, __u64 capacity);
 void vg_block_ref(struct vg_block *block);
 

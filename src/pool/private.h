@@ -21,8 +21,9 @@ struct vg_block {
 	struct vg_heap *heap;
 	__u32 references; /* the item's own and the pins'; taken only under the bucket's (slot's) sequence */
 	__u32 key_length;
-	__u64 capacity;	  /* bytes there are for the value */
 	__u64 length;	  /* bytes of the value */
+	__u32 owner;	  /* cell of its item, as of when it was last moved; 0: it is a handle's. Atomic */
+	__u32 reserved;
 };
 _Static_assert(sizeof(struct vg_block) % VG_HEAP_ALIGN == 0, "the key behind it is aligned");
 
@@ -35,8 +36,10 @@ struct vg_store_worker {
 	__u32 writes_unlocked; /* it copies into a large allocation without a lock; atomic */
 	bool over_limit;  /* no room for a write, as of the beginning of this call */
 	bool room_making; /* cells it asks for now serve to make room */
+	bool any_size;	  /* a cell it asks for now may be larger than the item */
 	__u32 room_skip;  /* so many times it does not try, while no cells have come back since … */
 	__u32 room_seen;  /* … the slabs' figure was this */
+	bool room_all;	  /* the last time it tried all that can be done */
 	__u32 growth; /* keys inserted less removed since the shared figure heard of it */
 	struct vg_slab_cache cache;
 	struct vg_transaction *transaction;

@@ -8,6 +8,7 @@
 #define DEMOTE_BUCKETS 32    /* looked at for cold values each time the arena is found full */
 #define SLABS_AT_ONCE 6	     /* emptied for one cell, at most */
 #define DEMOTE_ROUNDS 4
+#define DEMOTE_ROUNDS_SMALL 16 /* … for a cell without which the write is refused */
 /* Slabs could not be emptied, as some cells are in the caches of others, who give them back within a second or so. */
 #define SKIP_AFTER_FAILURE 16
 #define SKIP_WHEN_FULL 64
@@ -85,12 +86,14 @@ bool vg_place_try_cell(struct vg_store *store, struct vg_store_worker *worker, _
 
 static bool move_item(struct vg_store *store, struct vg_store_worker *worker, __u32 class, struct vg_place *place)
 {
-	__u32 to = vg_slab_get(&store->slabs, &worker->cache, class);
+	/* Not into a slab more: it would be the one that this makes empty. */
+	__u32 to = vg_slab_get_partial(&store->slabs, &worker->cache, class);
 	__u32 word = vg_line_word(place->line, place->slot), from = word & VG_CELL_OFFSET;
 
 	if (!to)
 		return false;
 	memcpy(store->arena + to, store->arena + from, vg_slab_size(class));
+	vg_item_own_block(store, vg_item_at(store, to));
 	__atomic_store_n(&place->line->cell[place->slot], to | (word & ~VG_CELL_OFFSET), __ATOMIC_RELEASE);
 	place->changed = true;
 	vg_slab_put_back(&store->slabs, class, from);
@@ -109,8 +112,12 @@ static bool empty_slab(struct vg_store *store, struct vg_store_worker *worker, _
 	for (__u32 cell = first; cell + bytes <= first + VG_SLAB_BYTES; cell += bytes) {
 		if (!vg_place_try_cell(store, worker, class, cell, &place))
 			continue;
-		if (!move_item(store, worker, class, &place) && evict)
+		if (!move_item(store, worker, class, &place) && evict &&
+		    vg_evict_may(store, vg_place_item(store, &place))) {
 			vg_evict_place(store, worker, &place);
+			/* The cell came into the cache, but nothing may be moved to where it is. */
+			vg_slab_flush(&store->slabs, &worker->cache, class);
+		}
 		vg_place_give(&place);
 	}
 	vg_slab_flush(&store->slabs, &worker->cache, class);
@@ -133,6 +140,10 @@ static bool replace_tier(struct vg_store *store, struct vg_store_worker *worker,
 	error = vg_item_new_in(store, worker, &key, &all, item, to_heap, &cell);
 	if (error)
 		return false;
+	if (to_heap && vg_item_at(store, cell)->slab_class >= item->slab_class) { /* nothing would be won */
+		vg_item_free(store, worker, cell);
+		return false;
+	}
 	vg_place_replace(store, worker, place, cell);
 	return true;
 }
@@ -197,47 +208,79 @@ void vg_room_promote(struct vg_store *store, struct vg_store_worker *worker, con
 /* ---- what is to be done ---- */
 
 /* Empty sparse slabs until the class has room and the reserve for small cells is whole. */
-static bool empty_sparse(struct vg_store *store, struct vg_store_worker *worker, __u32 wanted)
+static bool empty_sparse(struct vg_store *store, struct vg_store_worker *worker, __u32 wanted,
+			 struct vg_slab_excluded *excluded)
 {
-	struct vg_slab_excluded excluded = { 0 };
 	__u32 number, class;
 
 	for (int i = 0; i < SLABS_AT_ONCE; i++) {
 		if (vg_slab_has_room(&store->slabs, wanted) && vg_slabs_reserve_whole(&store->slabs))
 			return true;
-		if (excluded.count == VG_SLAB_EXCLUDED_MAX) {
+		if (excluded->count == VG_SLAB_EXCLUDED_MAX) {
 			worker->room_skip = SKIP_AFTER_FAILURE;
 			break;
 		}
-		if (!vg_slab_find_sparse(&store->slabs, &excluded, &number, &class))
+		if (!vg_slab_find_sparse(&store->slabs, excluded, &number, &class))
 			break;
 		if (!empty_slab(store, worker, number, class, false))
-			excluded.number[excluded.count++] = number;
+			excluded->number[excluded->count++] = number;
 	}
 	return false;
+}
+
+/* In the worker's own cache as well: what it made room of may be there. */
+static bool has_cells(struct vg_store *store, const struct vg_store_worker *worker, __u32 class)
+{
+	return worker->cache.class[class].count || vg_slab_has_room(&store->slabs, class);
 }
 
 static bool empty_any(struct vg_store *store, struct vg_store_worker *worker, __u32 wanted)
 {
 	__u32 number, class;
 
-	for (int i = 0; i < SLABS_AT_ONCE && !vg_slab_has_room(&store->slabs, wanted); i++)
+	for (int i = 0; i < SLABS_AT_ONCE && !has_cells(store, worker, wanted); i++)
 		if (vg_slab_find_next(&store->slabs, &store->room.slab, &number, &class))
 			empty_slab(store, worker, number, class, true);
-	return vg_slab_has_room(&store->slabs, wanted);
+	return has_cells(store, worker, wanted);
+}
+
+/* Without such a cell even a value for the heap tier is refused. */
+static bool is_small(const struct vg_store *store, __u32 class)
+{
+	return store->slabs.class[class].cell_bytes <= VG_SLAB_SMALL_BYTES;
 }
 
 /*
- * Where nothing has come back since the last time, all that can be done was done then: it is not tried each time. But
- * for small cells it is: without one even a value for the heap tier is refused.
+ * Where nothing has come back since the last time, all that can be done was done then: it is not tried each time. For a
+ * small cell that must have been all; and for a line, which no larger cell can stand in for, it is tried anyway.
  */
 static bool is_in_vain(const struct vg_store *store, struct vg_store_worker *worker, __u32 class)
 {
-	if (!worker->room_skip || store->slabs.class[class].cell_bytes <= VG_SLAB_SMALL_BYTES ||
+	if (!worker->room_skip || class == VG_SLAB_CLASS_LINE || (is_small(store, class) && !worker->room_all) ||
 	    worker->room_seen != __atomic_load_n(&store->slabs.releases, __ATOMIC_RELAXED))
 		return false;
 	worker->room_skip--;
 	return true;
+}
+
+/*
+ * Sparse slabs are emptied, and values go to the heap tier until there are some. For what is needed this goes on though
+ * none of them is cold. Slabs that could not be emptied may be if something has left them.
+ */
+static void empty_some(struct vg_store *store, struct vg_store_worker *worker, __u32 class)
+{
+	struct vg_slab_excluded excluded = { 0 };
+	bool small = is_small(store, class), made = empty_sparse(store, worker, class, &excluded);
+	int rounds = small ? DEMOTE_ROUNDS_SMALL : worker->room_skip ? 0 : DEMOTE_ROUNDS;
+
+	for (int i = 0; !made && i < rounds; i++) {
+		if (demote_some(store, worker)) {
+			excluded.count = 0;
+			made = empty_sparse(store, worker, class, &excluded);
+		} else if (!small) {
+			break;
+		}
+	}
 }
 
 bool vg_room_make(struct vg_store *store, struct vg_store_worker *worker, __u32 class)
@@ -250,14 +293,15 @@ bool vg_room_make(struct vg_store *store, struct vg_store_worker *worker, __u32 
 	worker->room_making = true;
 	worker->room_skip = 0;
 	vg_lock_take(&store->room.lock);
-	made = empty_sparse(store, worker, class);
-	for (int i = 0; !made && !worker->room_skip && i < DEMOTE_ROUNDS && demote_some(store, worker); i++)
-		made = empty_sparse(store, worker, class);
-	made = vg_slab_has_room(&store->slabs, class) || (vg_evicts(store) && empty_any(store, worker, class));
+	empty_some(store, worker, class);
+	made = has_cells(store, worker, class) || (vg_evicts(store) && empty_any(store, worker, class));
 	vg_lock_give(&store->room.lock);
 	if (!made) {
 		worker->room_skip = worker->room_skip ?: SKIP_WHEN_FULL;
 		worker->room_seen = __atomic_load_n(&store->slabs.releases, __ATOMIC_RELAXED);
+		worker->room_all = is_small(store, class);
+		if (worker->room_all) /* what others have in their caches keeps slabs from being empty */
+			vg_slabs_ask(&store->slabs);
 	}
 	worker->room_making = false;
 	return made;

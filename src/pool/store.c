@@ -264,6 +264,9 @@ static int publish(struct vg_store *store, struct vg_store_worker *worker, const
 	}
 	if (!place->free_line) {
 		error = vg_bucket_reserve(store, worker, place->bucket, 1);
+		/* No line, or too many: then it is one of this bucket's keys that goes. */
+		if (error && vg_evicts(store) && vg_evict_in_bucket(store, worker, place))
+			error = 0;
 		if (error) {
 			vg_item_free(store, worker, cell);
 			return error;

@@ -187,6 +187,19 @@ static void pick_changes(struct run *run)
 			run->t->last_change[run->t->first_same[i]] = i;
 }
 
+/*
+ * Slots for new keys. Those of the bucket may be the transaction's own, so it is others' that go for a line: room is
+ * made of other slabs with every try.
+ */
+static int reserve(struct run *run, struct vg_bucket *bucket, __u32 count)
+{
+	int error = vg_bucket_reserve(run->store, run->worker, bucket, count);
+
+	for (int i = 0; error == -ENOMEM && vg_evicts(run->store) && i < VG_EVICTIONS_VAIN_MAX; i++)
+		error = vg_bucket_reserve(run->store, run->worker, bucket, count);
+	return error;
+}
+
 /* Make every new item and every slot for one: after this nothing can fail. */
 static int prepare(struct run *run)
 {
@@ -206,7 +219,7 @@ static int prepare(struct run *run)
 		error = make_item(run, key, &t->change[last], &place);
 		if (!error && !place.line && t->cell[key]) {
 			run->changed = true;
-			error = vg_bucket_reserve(run->store, run->worker, place.bucket, ++inserts);
+			error = reserve(run, place.bucket, ++inserts);
 		}
 	}
 	if (!error)
