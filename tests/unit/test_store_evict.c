@@ -22,6 +22,7 @@ static void watch_fn(void *context, struct vg_observed *observed)
 }
 
 static struct watch watch;
+static const __u8 zeros[VG_CELL_MAX * 4];
 static void *arena;
 static struct vg_store *store;
 
@@ -43,10 +44,9 @@ static int teardown(void **state)
 
 static int set_number(__u64 number, size_t length, __u64 expire_ms)
 {
-	static const __u8 value[VG_CELL_MAX * 4];
 	struct vg_key key = key_of(&number, sizeof(number));
 
-	return vg_store_set(store, &key, NOW_MS, value, length, expire_ms);
+	return vg_store_set(store, &key, NOW_MS, zeros, length, expire_ms);
 }
 
 static bool get_number(__u64 number)
@@ -202,6 +202,60 @@ static void test_evict_when_all_is_full(void **state)
 	assert_int_equal(stats_now().used, stats_now().buckets * sizeof(struct vg_bucket));
 }
 
+/* One value as large as many small ones, which fill the heap tier in the order of nobody: they go side by side. */
+static void test_evict_for_a_large_value(void **state)
+{
+	for (enum vg_eviction policy = VG_EVICTION_S3FIFO; policy <= VG_EVICTION_TTL; policy++) {
+		vg_store_limit(store, policy, 1ULL << 40);
+		for (__u64 number = 0; number < 60000; number++)
+			assert_int_equal(set_number(number, 300, NOW_MS + 1000000 + number), 0);
+		for (__u64 number = 0; number < 100; number++)
+			assert_int_equal(set_number(1ULL << 40 | number, sizeof(zeros), NOW_MS + 2000000), 0);
+		assert_true(stats_now().keys > 10000);
+		vg_store_clear(store);
+	}
+}
+
+/* Whatever is done for room in a full arena: by this policy a key without a deadline stays. */
+static void test_evict_ttl_without_deadlines_stay(void **state)
+{
+	__u64 number, refused = 0, lasting = 0;
+
+	vg_store_limit(store, VG_EVICTION_TTL, 1ULL << 40);
+	for (number = 0; number < 100000 && refused < 10; number++)
+		refused += set_number(number, 16 + number % 600, number % 8 ? 0 : NOW_MS + 1000000) != 0;
+	assert_int_equal(refused, 10); /* those with a deadline have all gone */
+	for (__u64 i = 0; i < number; i++)
+		lasting += i % 8 && get_number(i);
+	assert_in_range(number - number / 8 - lasting, 0, refused + 1);
+}
+
+static void *write_of_any_size(void *context)
+{
+	struct thread *thread = context;
+
+	vg_store_worker(thread->store, thread->number);
+	for (int i = 0; i < ROUNDS; i++) {
+		__u64 draw = random_next(&thread->random);
+		size_t length = i / 10000 % 2 ? draw % 400 : draw % 8 ? 16 + draw % 64 : draw % 6000;
+
+		CHECK(set_number(draw >> 32, length, 0) == 0);
+	}
+	return NULL;
+}
+
+static void test_evict_when_all_is_full_under_load(void **state)
+{
+	static void *(*const fn[THREADS])(void *) = { write_of_any_size, write_of_any_size, write_of_any_size,
+						      write_of_any_size };
+
+	vg_store_limit(store, VG_EVICTION_S3FIFO, 1ULL << 40);
+	run_threads(store, random_seed("all is full under load"), fn, NULL);
+	assert_int_equal(stats_now().evicted, watch.evicted);
+	vg_store_clear(store);
+	assert_int_equal(stats_now().used, stats_now().buckets * sizeof(struct vg_bucket));
+}
+
 static void *write_and_read(void *context)
 {
 	struct thread *thread = context;
@@ -243,6 +297,9 @@ int main(void)
 		TEST(test_evict_ghosts),
 		TEST(test_evict_ttl_nearest_first),
 		TEST(test_evict_when_all_is_full),
+		TEST(test_evict_for_a_large_value),
+		TEST(test_evict_ttl_without_deadlines_stay),
+		TEST(test_evict_when_all_is_full_under_load),
 		TEST(test_evict_under_load),
 	};
 
