@@ -390,5 +390,6 @@ void vg_saver_init(struct vg_world *world)
 
 void vg_saver_deinit(struct vg_world *world)
 {
+	thread_changes = NULL; /* this thread may have worked for this world, and may do so for another */
 	pthread_mutex_destroy(&world->saver.lock);
 }
