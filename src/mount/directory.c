@@ -20,6 +20,7 @@ struct entry {
 };
 
 struct directory {
+	struct directory *next, **link; /* of all open ones */
 	pthread_mutex_t lock;
 	struct node *node;
 	struct entry *entries;
@@ -35,8 +36,28 @@ static struct directory *directory_of(const struct fuse_file_info *info)
 	return (struct directory *)(uintptr_t)info->fh;
 }
 
+static void directory_free(struct mount *mount, struct directory *directory)
+{
+	pthread_mutex_lock(&mount->tree.lock);
+	*directory->link = directory->next;
+	if (directory->next)
+		directory->next->link = directory->link;
+	pthread_mutex_unlock(&mount->tree.lock);
+	pthread_mutex_destroy(&directory->lock);
+	free(directory->entries);
+	free(directory->names);
+	free(directory);
+}
+
+void directories_end(struct mount *mount)
+{
+	while (mount->directories)
+		directory_free(mount, mount->directories);
+}
+
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
+	struct mount *mount = mount_of(req);
 	struct directory *directory = calloc(1, sizeof(*directory));
 
 	if (!directory) {
@@ -44,20 +65,22 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 		return;
 	}
 	pthread_mutex_init(&directory->lock, NULL);
-	directory->node = tree_node(&mount_of(req)->tree, ino);
+	directory->node = tree_node(&mount->tree, ino);
+	pthread_mutex_lock(&mount->tree.lock);
+	directory->next = mount->directories;
+	directory->link = &mount->directories;
+	if (directory->next)
+		directory->next->link = &directory->next;
+	mount->directories = directory;
+	pthread_mutex_unlock(&mount->tree.lock);
 	info->fh = (uintptr_t)directory;
 	if (fuse_reply_open(req, info) == -ENOENT)
-		free(directory);
+		directory_free(mount, directory);
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
-	struct directory *directory = directory_of(info);
-
-	pthread_mutex_destroy(&directory->lock);
-	free(directory->entries);
-	free(directory->names);
-	free(directory);
+	directory_free(mount_of(req), directory_of(info));
 	fuse_reply_err(req, 0);
 }
 

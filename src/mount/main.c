@@ -333,6 +333,8 @@ static int mount_and_run(struct mount *mount)
 	}
 	if (mount->session)
 		fuse_session_destroy(mount->session);
+	directories_end(mount);
+	handles_end(mount);
 	tree_deinit(&mount->tree);
 	clients_deinit(&mount->clients);
 	return code;

@@ -150,6 +150,8 @@ struct handle {
 struct mount;
 int handle_new(struct mount *mount, struct node *node, int flags, struct virgo_file *file, struct handle **ret_handle);
 void handle_free(struct mount *mount, struct client *client, struct handle *handle);
+/* Those that the kernel did not release: at an unmount it drops what it had not said yet. No other thread is left. */
+void handles_end(struct mount *mount);
 
 /*
  * What a request is about: an open file, or a path. The request is repeated while target_again() says so:
@@ -201,6 +203,7 @@ struct mount {
 	struct fuse_session *session;
 	struct clients clients;
 	struct tree tree;
+	struct directory *directories; /* open ones; under the tree's lock */
 	struct waiters waiters;
 	pthread_t watcher; /* waits for signals */
 	pthread_t looping; /* the thread in libfuse's loop */
@@ -217,6 +220,9 @@ static inline struct handle *handle_of(const struct fuse_file_info *info)
 {
 	return (struct handle *)(uintptr_t)info->fh;
 }
+
+/* directory.c: as handles_end(). */
+void directories_end(struct mount *mount);
 
 /* main.c: reply with an error of libvirgo (negative), as programs know it. */
 void reply_error(fuse_req_t req, int error);

@@ -66,6 +66,23 @@ void handle_free(struct mount *mount, struct client *client, struct handle *hand
 	free(handle);
 }
 
+void handles_end(struct mount *mount)
+{
+	int error = 0;
+
+	for (struct node *node = mount->tree.all; node; node = node->after)
+		while (node->handles && !error) {
+			struct handle *handle = node->handles;
+
+			node->handles = handle->next;
+			/* Where nobody answers, nobody is waited for: the session ends with its lease. */
+			error = virgo_close(mount->clients.first, handle->opened->file);
+			pthread_mutex_destroy(&handle->reopening);
+			free(handle->opened);
+			free(handle);
+		}
+}
+
 /* Open again what became stale, unless another thread has done so. 0, or -ESTALE, or what else stands in the way. */
 static int reopen(struct mount *mount, struct client *client, struct handle *handle, struct opened *stale)
 {
