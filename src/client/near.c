@@ -298,7 +298,8 @@ static int read_pushes(struct virgo *v, struct near_stream *stream, size_t *ret_
 		}
 	}
 	stream->filled -= at;
-	memmove(stream->data, stream->data + at, stream->filled);
+	if (at)
+		memmove(stream->data, stream->data + at, stream->filled);
 	return found;
 }
 
