@@ -228,6 +228,7 @@ def dead_node(cluster, pool):
         pool.put(name, b"k")
         home[name] = pool.stat(name).node
     cluster.process[2].send_signal(signal.SIGSTOP)  # silent, which is worse than gone
+    os.waitid(os.P_PID, cluster.process[2].pid, os.WSTOPPED)  # one thread takes the signal, others go on until it has
     try:
         end = time.time() + 60
         for name in names_here:

@@ -110,7 +110,7 @@ printf more >> tree/sub/f6
 chmod 600 tree/sub/f8
 rm -r tree/empty
 touch -r tree/sub/f9 reference
-printf Z | dd of=tree/sub/f9 bs=1 count=1 conv=notrunc status=none
+printf 'other bytes' | dd of=tree/sub/f9 conv=notrunc status=none
 touch -r reference tree/sub/f9
 rm tree/link
 ln -s sub/f8 tree/link

@@ -75,15 +75,16 @@ for mode in auto notes; do
 	waited=$(schedstat 2 "${SPINNERS[@]}")
 	wait_ns=$(cpu_figure "$CPU" .wait_ns) waits=$(cpu_figure "$CPU" .waits)
 	length=$(cpu_figure "$CPU" .runnable_ns) total=$(cpu_figure "$CPU" '.stint_ns | add')
-	busy=$(cpu_figure "$CPU" '.stint_ns[1]')
+	idle=$(cpu_figure "$CPU" '.stint_ns[0]')
 	sleep 3
 	total=$(($(cpu_figure "$CPU" '.stint_ns | add') - total))
-	busy=$(($(cpu_figure "$CPU" '.stint_ns[1]') - busy))
+	idle=$(($(cpu_figure "$CPU" '.stint_ns[0]') - idle))
 	length=$(($(cpu_figure "$CPU" .runnable_ns) - length))
 	wait_ns=$(($(cpu_figure "$CPU" .wait_ns) - wait_ns)) waits=$(($(cpu_figure "$CPU" .waits) - waits))
 	waited=$(($(schedstat 2 "${SPINNERS[@]}") - waited))
 	tap_ok "a queue of four is at least four long ($mode)" true_of "$length / $total > 3.7"
-	tap_ok "and its CPU is busy" true_of "$busy / $total > 0.95"
+	# Not "busy": what else polls on this machine has its share of it.
+	tap_ok "and its CPU is not idle" true_of "$idle / $total < 0.05"
 	tap_ok "every wait is in one bucket" [ "$(cpu_figure "$CPU" '(.wait_buckets | add) == .waits and .waits > 0')" = true ]
 	if [ $mode = auto ]; then
 		tap_ok "the run-queue delay is the kernel's own, and that of others" true_of "$wait_ns >= 0.9 * $waited"
