@@ -79,38 +79,41 @@ $(B)/tests/fuzz/fuzz_file: FUZZ_ROOMS := \
 # The codec of jobs stands alone.
 $(B)/tests/fuzz/fuzz_job: FUZZ_ROOMS :=
 
+# What the tests need is most of a build: on all processors, unless who calls has said on how many.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 .PHONY: check check-root test test-programs test-deps
 test-deps:
 	@scripts/deps test
 
 check: test-deps
-	@$(MAKE) --no-print-directory check-programs
+	@$(MAKE) --no-print-directory $(JOBS) check-programs
 	@tests/run $(B) house unit sim fuzz
 
 check-root: test-deps
-	@$(MAKE) --no-print-directory root-programs
+	@$(MAKE) --no-print-directory $(JOBS) root-programs
 	@tests/run $(B) bpf netns
 
 test: test-deps
-	@$(MAKE) --no-print-directory check-programs root-programs
+	@$(MAKE) --no-print-directory $(JOBS) check-programs root-programs
 	@tests/run $(B) house unit sim fuzz bpf netns
 
 .PHONY: test-oracle
 test-oracle: test-deps
-	@$(MAKE) --no-print-directory root-programs
+	@$(MAKE) --no-print-directory $(JOBS) root-programs
 	@VG_ORACLE_COMMANDS=$${VG_ORACLE_COMMANDS:-1000000} tests/run $(B) oracle
 
 # 200 kills and power cuts; `make test` has a few of them (tests/netns/test_crash.sh).
 .PHONY: test-crash
 test-crash: test-deps
-	@$(MAKE) --no-print-directory all $(B)/tests/netns/crash_ledger
+	@$(MAKE) --no-print-directory $(JOBS) all $(B)/tests/netns/crash_ledger
 	@VG_CRASH_KILLS=$${VG_CRASH_KILLS:-200} VG_TEST_TIMEOUT_S=7200 tests/run $(B) crash
 
 # The file pool at length: what tests/file has, and what `make test` runs of it in small.
 .PHONY: test-file
 test-file: test-deps
 	@scripts/deps test-file bench-file
-	@$(MAKE) --no-print-directory root-programs
+	@$(MAKE) --no-print-directory $(JOBS) root-programs
 	@VG_FILE_LONG=1 VG_TEST_TIMEOUT_S=500 tests/run $(B) file
 
 .PHONY: check-programs root-programs
