@@ -373,10 +373,40 @@ static void ask(const struct pair *pair)
 	exchange(pair->virgo, &request, &got);
 }
 
+/* A whole line with a number of today's seconds or more; 0: it is none. */
+static unsigned long long moment_in(const struct batch *answer, size_t line)
+{
+	unsigned long long number;
+	char *end;
+
+	if (answer->bytes[line] != ':')
+		return 0;
+	number = strtoull(answer->bytes + line + 1, &end, 10);
+	return *end == '\r' && number > 1000000000 ? number : 0;
+}
+
+/* The same bytes; but a deadline that each counted from its own clock may be a second later. */
+static bool is_alike(const struct batch *one, const struct batch *other)
+{
+	size_t line = 0;
+
+	if (one->length != other->length)
+		return false;
+	for (size_t i = 0; i < one->length; i++) {
+		unsigned long long moment = moment_in(one, line), another = moment_in(other, line);
+
+		if (one->bytes[i] != other->bytes[i] && (!moment || (moment + 1 != another && another + 1 != moment)))
+			return false;
+		if (one->bytes[i] == '\n')
+			line = i + 1;
+	}
+	return true;
+}
+
 static void compare(const struct pair *pair, const char *who)
 {
 	ask(pair);
-	if (wanted.length == got.length && memcmp(wanted.bytes, got.bytes, got.length) == 0)
+	if (is_alike(&wanted, &got))
 		return;
 	printf("# the answers to the %s client differ, after %lu commands\n", who, commands_sent);
 	report(&request, &wanted, &got);
